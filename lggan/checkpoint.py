@@ -1,0 +1,146 @@
+"""Generator checkpoints: safetensors with the model card inside; no pickle, nothing executable."""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from lggan.config import GeneratorConfig
+from lggan.networks.generator import LGGANGenerator, fold_spectral_norm
+from runtime.contract.card import CARD_KEY, ModelCard
+from runtime.contract.errors import InputError
+from runtime.contract.files import write_bytes
+
+MAX_BYTES = 4 << 30
+_LISTED = 5
+
+
+def save_generator(
+    path: str | Path,
+    generator: LGGANGenerator,
+    card: ModelCard,
+    *,
+    dtype: torch.dtype = torch.float32,
+    force: bool = False,
+) -> None:
+    """Write a generator for deployment. Spectral normalisation must have been folded (`fold_spectral_norm`).
+
+    Args:
+        dtype: of the stored weights. float16 halves the file; the model then *is* the rounded one everywhere.
+
+    Raises:
+        InputError: a weight is not finite.
+        UsageError, MissingError: see `runtime.contract.files.atomic_path`.
+    """
+    state = {name: _stored(name, tensor, dtype) for name, tensor in generator.state_dict().items() if _kept(name)}
+    card = replace(card, generator=generator.config.to_dict())
+    write_bytes(path, save_tensors(state, metadata={CARD_KEY: card.to_json()}), force=force)
+
+
+def load_generator(path: str | Path) -> tuple[LGGANGenerator, ModelCard]:
+    """Read a generator written by `save_generator`: in evaluation mode, float32, on the CPU.
+
+    Raises:
+        InputError: absent, damaged, not safetensors, without our card, or with tensors that do not fit the card.
+    """
+    path = Path(path)
+    data = _read(path)
+    card = _card(path, data)
+    try:
+        state = load_tensors(data)
+    except (SafetensorError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path} is damaged ({error}); copy it again or train anew") from error
+    generator = LGGANGenerator(GeneratorConfig.from_dict(card.generator))
+    expected = {name: tensor for name, tensor in generator.state_dict().items() if _kept(name)}
+    _check_tensors(path, state, expected)
+    generator.load_state_dict({name: tensor.float() for name, tensor in state.items()}, strict=False)
+    return generator.eval().requires_grad_(False), card
+
+
+def deployable(generator: LGGANGenerator) -> LGGANGenerator:
+    """A copy for deployment: evaluation mode, spectral normalisation folded. The original is left as it is."""
+    copy = LGGANGenerator(generator.config)
+    reference = {name: tensor.detach().clone() for name, tensor in _effective_state(generator).items()}
+    copy.load_state_dict(reference)
+    fold_spectral_norm(copy)
+    return copy.eval().requires_grad_(False)
+
+
+def _effective_state(generator: LGGANGenerator) -> dict[str, Tensor]:
+    """The state a generator without parametrisations would have: normalised weights in place of the originals."""
+    was_training = generator.training
+    generator.eval()  # reading a normalised weight in training mode would move its power iteration
+    state: dict[str, Tensor] = {}
+    for name, tensor in generator.state_dict().items():
+        if ".parametrizations." not in name:
+            state[name] = tensor
+        elif name.endswith(".parametrizations.weight.original"):
+            owner = name[: -len(".parametrizations.weight.original")]
+            state[f"{owner}.weight"] = generator.get_submodule(owner).weight  # type: ignore[assignment]
+    generator.train(was_training)
+    return state
+
+
+def _kept(name: str) -> bool:
+    return not name.endswith("num_batches_tracked")  # counts nothing that evaluation needs
+
+
+def _stored(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    stored = tensor.detach().to("cpu", dtype).contiguous()
+    if not torch.isfinite(stored).all():
+        raise InputError(f"weight {name} is not finite in {dtype}; the training diverged or float32 storage is needed")
+    return stored
+
+
+def _read(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise InputError(f"{path} is {size} bytes long, more than {MAX_BYTES}; this is no generator of ours")
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _card(path: Path, data: bytes) -> ModelCard:
+    """The card from the safetensors header: eight bytes of length, then JSON."""
+    foreign = f"{path} is not a safetensors checkpoint"
+    if len(data) < 8:
+        raise InputError(f"{foreign} (only {len(data)} bytes)")
+    (length,) = struct.unpack("<Q", data[:8])
+    if length > len(data) - 8:
+        hint = "use 'lggan import-weights' for .pth files" if path.suffix in (".pth", ".pt") else "copy it again"
+        raise InputError(f"{foreign}, or it is cut off; {hint}")
+    try:
+        header = json.loads(data[8 : 8 + length])
+        metadata = header.get("__metadata__", {})
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise InputError(f"{foreign}: its header is not JSON") from error
+    if not isinstance(metadata, dict) or CARD_KEY not in metadata:
+        raise InputError(f"{path} holds no model card of lggan; only files of 'lggan train' and 'import-weights' do")
+    return ModelCard.from_json(metadata[CARD_KEY])
+
+
+def _check_tensors(path: Path, state: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    faults = [f"{name} is missing" for name in expected if name not in state]
+    faults += [f"{name} is unknown" for name in state if name not in expected]
+    for name, tensor in state.items():
+        if name not in expected:
+            continue
+        if tensor.shape != expected[name].shape:
+            faults.append(f"{name} has shape {tuple(tensor.shape)} instead of {tuple(expected[name].shape)}")
+        elif not tensor.is_floating_point():
+            faults.append(f"{name} has type {tensor.dtype}")
+        elif not torch.isfinite(tensor).all():
+            faults.append(f"{name} holds NaN or infinity")
+    if faults:
+        more = f" and {len(faults) - _LISTED} more" if len(faults) > _LISTED else ""
+        raise InputError(f"{path} does not fit its card: {'; '.join(faults[:_LISTED])}{more}")

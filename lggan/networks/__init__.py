@@ -1,0 +1,1 @@
+"""The networks of LGGAN: encoder, global, local and attention branch, classification, discriminator."""

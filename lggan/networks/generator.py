@@ -1,0 +1,88 @@
+"""The semantic-synthesis generator as a whole."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import spectral_norm
+
+from lggan.config import GeneratorConfig
+from lggan.networks.attention import AttentionFusion, fuse
+from lggan.networks.classification import ClassFeatureClassifier, ClassScores
+from lggan.networks.encoder import Encoder
+from lggan.networks.global_branch import GlobalBranch
+from lggan.networks.local_branch import LocalBranch, head_masks
+from lggan.networks.spade import SPADEResBlock, spectrally_normalised
+
+
+class Synthesis(NamedTuple):
+    """What the generator gives. Images are [N, 3, H, W] in (-1, 1).
+
+    ``attention_local`` is [N, 1, H, W], the share of the local image. ``per_class`` [N, heads, 3, H, W], ``masks``
+    [N, heads, H, W] and ``classification`` serve the training losses.
+    """
+
+    final: Tensor
+    global_image: Tensor
+    local_image: Tensor
+    attention_local: Tensor
+    per_class: Tensor
+    masks: Tensor
+    classification: ClassScores
+
+
+class LGGANGenerator(nn.Module):
+    """LGGAN for semantic image synthesis: shared encoder, global branch, local branch, attention fusion.
+
+    Shapes: semantics [N, S, H, W] float, one-hot (+ edges), H and W multiples of ``config.stride`` -> `Synthesis`.
+    """
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.global_branch = GlobalBranch(config)
+        self.local_branch = LocalBranch(config)
+        self.attention = AttentionFusion(config)
+        self.classifier = ClassFeatureClassifier(config.ngf, config.scored_heads)
+
+    def forward(self, semantics: Tensor) -> Synthesis:
+        height, width = semantics.shape[2:]
+        if not height % self.config.stride == width % self.config.stride == 0:
+            raise ValueError(f"size {height}x{width} is not a multiple of {self.config.stride}")
+        encoding = self.encoder(semantics)
+        masks = head_masks(semantics, self.config.classes, self.config.heads)
+        global_image = self.global_branch(encoding.deep, semantics)
+        local = self.local_branch(encoding.quarter, masks)
+        weight = self.attention(encoding.quarter)
+        classification = self.classifier(local.feature, masks[:, : self.config.scored_heads])
+        return Synthesis(
+            final=fuse(local.image, global_image, weight),
+            global_image=global_image,
+            local_image=local.image,
+            attention_local=weight,
+            per_class=local.per_class,
+            masks=masks,
+            classification=classification,
+        )
+
+
+def add_spectral_norm(generator: LGGANGenerator) -> None:
+    """Normalise the convolutions of the SPADE blocks by their largest singular value, as training wants it."""
+    for conv in _spectral_convolutions(generator):
+        spectral_norm(conv)
+
+
+def fold_spectral_norm(generator: LGGANGenerator) -> None:
+    """Replace each normalised convolution by a plain one with the very weights that evaluation mode uses."""
+    generator.eval()  # in training mode, reading the weight would take a power-iteration step
+    for conv in _spectral_convolutions(generator):
+        if parametrize.is_parametrized(conv, "weight"):
+            parametrize.remove_parametrizations(conv, "weight", leave_parametrized=True)
+
+
+def _spectral_convolutions(generator: LGGANGenerator) -> list[nn.Module]:
+    blocks = [module for module in generator.modules() if isinstance(module, SPADEResBlock)]
+    return [conv for block in blocks for conv in spectrally_normalised(block)]
