@@ -1,0 +1,1 @@
+"""Training losses of the semantic-synthesis task (specification C.1)."""

@@ -1,0 +1,292 @@
+"""The whole training run: from a preset and a folder of data to a checkpoint that can be exported."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from lggan.checkpoint import deployable, save_generator
+from lggan.data.dataset import DataConfig, PairDataset
+from lggan.data.pairs import Pair, find_pairs
+from lggan.data.plan import BatchPlan
+from lggan.losses.perceptual import PerceptualFeatures, build_perceptual_loss
+from lggan.preset import Preset
+from lggan.training.distributed import Process, process_group
+from lggan.training.journal import Journal
+from lggan.training.precision import TrainPrecision
+from lggan.training.samples import write_samples
+from lggan.training.state import restore_state, save_state
+from lggan.training.trainer import Trainer
+from runtime.contract.card import ModelCard
+from runtime.contract.errors import UsageError
+from runtime.contract.files import sha256_of, write_text
+from runtime.contract.progress import Progress, SilentProgress
+
+STATE_FILE = "state.safetensors"
+GENERATOR_FILE = "generator.safetensors"
+SETTINGS_FILE = "settings.json"
+SAMPLES = 4
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What the user asks of a run, beside the preset.
+
+    Attributes:
+        data: root of the data set.
+        output: folder of the run; holds everything that the run writes.
+        resume: continue the run in that folder.
+        steps: stop after so many in all; None for the preset's epochs.
+        device: auto, cpu or cuda.
+        precision: of the forward passes.
+        perceptual_weights: file with the weights of the preset's perceptual network.
+        save_every, sample_every, log_every: in steps.
+        workers: processes that load data; 0 loads in this one.
+        weights_dtype: of the final checkpoint, float32 or float16.
+        licence: of the weights, for the card (it follows from the data's).
+    """
+
+    data: Path
+    output: Path
+    resume: bool = False
+    steps: int | None = None
+    device: str = "auto"
+    precision: TrainPrecision = TrainPrecision.FP32
+    perceptual_weights: Path | None = None
+    save_every: int = 200
+    sample_every: int = 500
+    log_every: int = 10
+    workers: int = 0
+    weights_dtype: torch.dtype = torch.float32
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run left behind: ``checkpoint`` is ready for export."""
+
+    checkpoint: Path
+    steps: int
+    epochs: float
+    seconds: float
+    interrupted: bool
+    terms: dict[str, float]
+
+
+def train(preset: Preset, options: TrainOptions, progress: Progress | None = None) -> TrainResult:
+    """Train a generator, or continue to.
+
+    The folder receives ``settings.json``, ``metrics.jsonl``, ``tensorboard/``, ``samples/``, ``state.safetensors``
+    (to resume) and ``generator.safetensors`` (averaged weights, spectral normalisation folded, to export). SIGINT
+    and SIGTERM end the run after the current step with everything saved; after a kill, the last saved state is there.
+
+    Raises:
+        InputError: data or state files are bad.
+        UsageError: the folder holds another run; options contradict.
+        MissingError: the disk is full, CUDA is absent.
+        BackendError: a loss became NaN or infinite.
+    """
+    progress = progress or SilentProgress()
+    state_path = options.output / STATE_FILE
+    if not options.resume and state_path.exists():
+        raise UsageError(f"{options.output} holds a run already; add --resume or choose another --out")
+    pairs = find_pairs(options.data, "train", preset.layout)
+    data = _data_config(preset)
+    dataset = PairDataset(pairs, preset.classes, preset.void, data)
+    perceptual = build_perceptual_loss(_perceptual_kind(preset, options), options.perceptual_weights)
+    plan = BatchPlan(len(pairs), preset.train.batch, preset.train.seed, data.slack, preset.train.flip)
+    total = options.steps or (preset.train.epochs + preset.train.decay_epochs) * plan.steps_per_epoch
+    settings = _settings(preset, options, pairs)
+
+    with process_group(options.device) as process, _stop_signal() as stop:
+        if preset.train.batch % process.ranks:
+            raise UsageError(f"batch {preset.train.batch} cannot be shared by {process.ranks} processes evenly")
+        options.precision.autocast(process.device)  # refuses what the device cannot do, before any work
+        trainer = Trainer(preset, process, options.precision, perceptual)
+        first = restore_state(state_path, trainer.state, settings) if options.resume else 0
+        if process.leads and not options.resume:
+            write_text(options.output / SETTINGS_FILE, json.dumps(settings, indent=2), force=True)
+        process.barrier()
+        run = _Run(preset, options, process, trainer, dataset, plan, settings)
+        return run.go(first, total, stop, progress)
+
+
+class _Run:
+    """The loop over the steps and what is written meanwhile."""
+
+    def __init__(
+        self,
+        preset: Preset,
+        options: TrainOptions,
+        process: Process,
+        trainer: Trainer,
+        dataset: PairDataset,
+        plan: BatchPlan,
+        settings: dict[str, Any],
+    ) -> None:
+        self._preset = preset
+        self._options = options
+        self._process = process
+        self._trainer = trainer
+        self._dataset = dataset
+        self._plan = plan
+        self._settings = settings
+
+    def go(self, first: int, total: int, stop: threading.Event, progress: Progress) -> TrainResult:
+        begin = time.monotonic()
+        step, terms = first, {}
+        if self._process.leads:
+            with Journal(self._options.output, first) as journal, progress.task("training", total - first) as task:
+                for step, terms, seconds in self._steps(first, total, stop):
+                    if step % self._options.log_every == 0 or step == total:
+                        journal.write(step, self._plan.epoch(step - 1), seconds, terms)
+                    task.advance(1, _note(terms))
+        else:
+            for step, terms, _ in self._steps(first, total, stop):
+                pass
+        if self._process.leads:
+            self._save(step)
+            self._finish(step, terms)
+        return TrainResult(
+            checkpoint=self._options.output / GENERATOR_FILE,
+            steps=step,
+            epochs=step / self._plan.steps_per_epoch,
+            seconds=time.monotonic() - begin,
+            interrupted=step < total,
+            terms=terms,
+        )
+
+    def _steps(
+        self, first: int, total: int, stop: threading.Event
+    ) -> Iterator[tuple[int, dict[str, float], float]]:
+        shards = self._plan.shards(first, total, self._process.rank, self._process.ranks)
+        loader = DataLoader(
+            self._dataset,
+            batch_sampler=list(shards),  # type: ignore[arg-type]
+            num_workers=self._options.workers,
+            pin_memory=self._process.device.type == "cuda",
+            persistent_workers=False,
+        )
+        before = time.monotonic()
+        for step, examples in enumerate(loader, start=first):
+            terms = self._trainer.step(examples, step, self._plan.epoch(step))
+            done, now = step + 1, time.monotonic()
+            if self._process.leads and done < total:
+                if done % self._options.save_every == 0:
+                    self._save(done)
+                if done % self._options.sample_every == 0:
+                    self._sample(done)
+            yield done, terms, now - before
+            before = time.monotonic()
+            if self._stops(stop):
+                return
+
+    def _stops(self, stop: threading.Event) -> bool:
+        """Whether any process was asked to stop; all must leave after the same step."""
+        if self._process.ranks == 1:
+            return stop.is_set()
+        flag = torch.tensor([float(stop.is_set())], device=self._process.device)
+        torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
+        return bool(flag.item())
+
+    def _save(self, step: int) -> None:
+        save_state(self._options.output / STATE_FILE, self._trainer.state, step, self._settings)
+
+    def _sample(self, step: int) -> None:
+        count = min(SAMPLES, len(self._dataset))
+        indices = [index * len(self._dataset) // count for index in range(count)]
+        path = self._options.output / "samples" / f"step_{step:06d}.png"
+        write_samples(path, self._trainer.state.average.generator, self._dataset, indices, self._preset.classes)
+
+    def _finish(self, step: int, terms: dict[str, float]) -> None:
+        self._sample(step)
+        card = self._card(step, terms)
+        generator = deployable(self._trainer.state.average.generator)
+        dtype = self._options.weights_dtype
+        save_generator(self._options.output / GENERATOR_FILE, generator, card, dtype=dtype, force=True)
+
+    def _card(self, step: int, terms: dict[str, float]) -> ModelCard:
+        training = {
+            **self._settings,
+            "steps": step,
+            "epochs": round(step / self._plan.steps_per_epoch, 2),
+            "final_losses": {name: round(value, 5) for name, value in terms.items()},
+            "torch": torch.__version__,
+        }
+        line = f"trained for {step} steps on {len(self._dataset)} examples"
+        return replace(
+            self._preset.card(), training=training, licence=self._options.licence, provenance=(line,)
+        )
+
+
+def _data_config(preset: Preset) -> DataConfig:
+    generator, train_config = preset.generator, preset.train
+    load_height = train_config.load_height or generator.height
+    load_width = train_config.load_width or generator.width
+    if load_height < generator.height or load_width < generator.width:
+        raise UsageError(
+            f"the loading size {load_width}x{load_height} is smaller than the picture, "
+            f"{generator.width}x{generator.height}"
+        )
+    return DataConfig(generator.height, generator.width, load_height, load_width, generator.edges)
+
+
+def _perceptual_kind(preset: Preset, options: TrainOptions) -> PerceptualFeatures:
+    """The preset's network; asked for without its weights it is an error, never a silent omission."""
+    kind = preset.train.perceptual
+    if kind is not PerceptualFeatures.NONE and options.perceptual_weights is None:
+        raise UsageError(
+            f"preset {preset.name} trains with {kind.value} features, whose weights do not come with this package; "
+            f"give them with --perceptual-weights FILE, or leave the term out with --perceptual none"
+        )
+    return kind
+
+
+def _settings(preset: Preset, options: TrainOptions, pairs: Sequence[Pair]) -> dict[str, Any]:
+    """What must be equal for a run to continue; lengths of the run are left out, so that it can be prolonged."""
+    plain = preset.to_dict()
+    for name in ("epochs", "decay_epochs"):
+        plain["train"].pop(name)
+    weights = options.perceptual_weights
+    plain["precision"] = options.precision.value
+    plain["perceptual_weights_sha256"] = sha256_of(weights) if weights is not None else None
+    plain["examples"] = len(pairs)
+    settings: dict[str, Any] = json.loads(json.dumps(plain))  # what reading it back will give
+    return settings
+
+
+def _note(terms: dict[str, float]) -> str:
+    generator = sum(value for name, value in terms.items() if not name.startswith("discriminator"))
+    discriminator = sum(value for name, value in terms.items() if name.startswith("discriminator"))
+    return f"G {generator:.2f} D {discriminator:.2f}"
+
+
+@contextmanager
+def _stop_signal() -> Iterator[threading.Event]:
+    """Turns SIGINT and SIGTERM into a wish to stop after the step; a second one is immediate."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def handle(number: int, frame: object) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
