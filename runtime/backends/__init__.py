@@ -1,0 +1,1 @@
+"""One module per way of running a model; each fulfils `runtime.backend.Backend` and imports its library lazily."""

@@ -1,0 +1,244 @@
+"""How every verb of the command line behaves: common options, one-line errors, exit codes, a clean stdout.
+
+| code | meaning |
+|---|---|
+| 0 | done |
+| 1 | a gate answered no: the work was done, its result is not good enough |
+| 2 | the request makes no sense |
+| 3 | bad or untrusted input |
+| 4 | something of the surroundings is missing: a package, a driver, disk space, a permission |
+| 5 | a backend failed, or a defect of this program |
+| 130 | interrupted by Ctrl-C |
+| 141 | whoever read stdout went away |
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from runtime.console import Console, Verbosity
+from runtime.contract.errors import LgganError, MissingError
+from runtime.contract.files import explain_os_error
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+_UNEXPECTED = 5
+_OURS = ("runtime", "lggan", "export", "calibration", "engines", "cli")
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class _Program(click.Group):
+    """Lists its verbs in the order in which they were written, which is the order of use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+def program(function: Callable[..., None]) -> click.Group:
+    """Make a function the top of the command line (`lggan`)."""
+    return click.command(cls=_Program, context_settings={"help_option_names": ["-h", "--help"]})(function)
+
+
+def verb(parent: click.Group, *, example: str, extra: str = "") -> Callable[[Callable[..., None]], click.Command]:
+    """Make a function a verb: ``import_weights`` becomes ``lggan import-weights``.
+
+    The function gets a `Console` first, then its options. While it runs, whatever a library prints goes to stderr.
+
+    Args:
+        parent: the program.
+        example: shown at the end of the help; several lines are possible.
+        extra: the extra of `pyproject.toml` that brings the packages this verb needs beyond the base install.
+    """
+
+    def decorate(function: Callable[..., None]) -> click.Command:
+        @functools.wraps(function)
+        def run_verb(**options: Any) -> None:
+            console = click.get_current_context().find_object(Console) or Console()
+            with _for_results_only(console), _explain_missing_package(name, extra):
+                function(console, **options)
+
+        name = function.__name__.replace("_", "-")
+        epilog = "\b\nExample:\n" + "\n".join(f"  {line}" for line in example.strip().splitlines())
+        return parent.command(name=name, epilog=epilog)(_common_options(run_verb))
+
+    return decorate
+
+
+def run(parent: click.Group, arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code; every error ends here, as one line."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal that lacks a letter must not end the work
+            stream.reconfigure(errors="replace")
+    console = Console()
+    try:
+        code = parent.main(
+            args=None if arguments is None else list(arguments), prog_name="lggan", standalone_mode=False, obj=console
+        )
+        console.close()
+        return code if isinstance(code, int) else 0
+    except click.Abort:  # click's word for Ctrl-C
+        return _report(console, "interrupted", INTERRUPTED, "KeyboardInterrupt")
+    except KeyboardInterrupt:
+        return _report(console, "interrupted", INTERRUPTED, "KeyboardInterrupt")
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx is not None else "lggan"
+        return _report(console, f"{error.format_message()} (see `{where} --help`)", error.exit_code, "UsageError")
+    except click.ClickException as error:
+        return _report(console, error.format_message(), error.exit_code, type(error).__name__)
+    except LgganError as error:
+        _show_trace(console)
+        return _report(console, str(error), error.exit_code, type(error).__name__)
+    except BrokenPipeError:
+        return _leave_quietly()
+    except OSError as error:
+        _show_trace(console)
+        if error.errno in (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS):
+            known = explain_os_error(error, Path(error.filename or "the output"))
+            return _report(console, str(known), known.exit_code, type(known).__name__)
+        return _report(console, _unexpected(error), _UNEXPECTED, type(error).__name__)
+    except MemoryError as error:
+        _show_trace(console)
+        message = "out of memory; use smaller pictures or a smaller batch"
+        return _report(console, message, MissingError.exit_code, type(error).__name__)
+    except Exception as error:
+        _show_trace(console)
+        return _report(console, _unexpected(error), _UNEXPECTED, type(error).__name__)
+
+
+def force_option(function: Function) -> Function:
+    """``--force``: existing outputs may be replaced."""
+    return click.option("--force", is_flag=True, help="Replace outputs that exist.")(function)
+
+
+def device_option(function: Function) -> Function:
+    """``--device``: where the networks run."""
+    return click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        show_default=True,
+        help="Where to run; auto takes the GPU where one can be used.",
+    )(function)
+
+
+def out_option(help_text: str) -> Callable[[Function], Function]:
+    """``-o/--out PATH``, required."""
+    return click.option("-o", "--out", type=PATH, required=True, metavar="PATH", help=help_text)
+
+
+def threads_option(function: Function) -> Function:
+    """``--threads``: of one call on the CPU."""
+    return click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads of one call.  [default: cores]")(
+        function
+    )
+
+
+def instances_option(function: Function) -> Function:
+    """``--instances``: instance maps for models with an edge channel."""
+    help_text = "Folder of the instance maps, for models that want them."
+    return click.option("--instances", type=PATH, metavar="DIR", help=help_text)(function)
+
+
+def fit_option(function: Function) -> Function:
+    """``--fit``: resize label maps by nearest."""
+    help_text = "Resize label maps by nearest: HEIGHTxWIDTH, or 'model' for the size it was trained at."
+    return click.option("--fit", metavar="SIZE", help=help_text)(function)
+
+
+# Existence is checked by the room that reads the file: there it is bad input (exit code 3) with a fix, not bad usage.
+PATH = click.Path(path_type=Path)
+
+
+def _common_options(function: Function) -> Function:
+    """``--json``, ``-q`` and ``-v``, which every verb has; they are settings of the console, not of the verb."""
+
+    def set_json(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+        if value:
+            ctx.ensure_object(Console).json = True
+
+    def set_verbosity(level: Verbosity) -> Callable[[click.Context, click.Parameter, bool], None]:
+        def apply(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+            if value:
+                ctx.ensure_object(Console).verbosity = level
+
+        return apply
+
+    def flag(*names: str, callback: Callable[[click.Context, click.Parameter, bool], None], help_text: str) -> Any:
+        return click.option(*names, is_flag=True, is_eager=True, expose_value=False, callback=callback, help=help_text)
+
+    verbose = "Also show warnings and logs of the libraries, and tracebacks."
+    function = flag("-v", "--verbose", callback=set_verbosity(Verbosity.VERBOSE), help_text=verbose)(function)
+    function = flag("-q", "--quiet", callback=set_verbosity(Verbosity.QUIET), help_text="No progress.")(function)
+    return flag("--json", callback=set_json, help_text="Print the result as one JSON object.")(function)
+
+
+@contextlib.contextmanager
+def _for_results_only(console: Console) -> Iterator[None]:
+    """Keep stdout for the result: what libraries print goes to stderr, their warnings and logs only with ``-v``."""
+    import logging
+    import warnings
+
+    verbose = console.verbosity >= Verbosity.VERBOSE
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.INFO if verbose else logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(console.err), warnings.catch_warnings():
+            if not verbose:
+                warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.setLevel(level)
+
+
+@contextlib.contextmanager
+def _explain_missing_package(name: str, extra: str) -> Iterator[None]:
+    """A package that is not installed is a matter of the surroundings, with a command as the cure."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if not package or package in _OURS:
+            raise
+        cure = f"pip install '.[{extra}]'" if extra else "pip install ."
+        raise MissingError(
+            f"`lggan {name}` needs the package {package}, which is not installed; run `{cure}` in the project's clone"
+        ) from error
+
+
+def _report(console: Console, message: str, code: int, error_class: str) -> int:
+    try:
+        console.error(message, exit_code=code, error_class=error_class)
+        console.close()
+    except BrokenPipeError:
+        return _leave_quietly()
+    return code
+
+
+def _show_trace(console: Console) -> None:
+    if console.verbosity >= Verbosity.VERBOSE:
+        import traceback
+
+        traceback.print_exc(file=console.err)
+
+
+def _unexpected(error: BaseException) -> str:
+    first = (str(error) or "no further message").splitlines()[0]
+    return f"unexpected {type(error).__name__}: {first} (this is a defect; run again with -v to see where)"
+
+
+def _leave_quietly() -> int:
+    """The reader of stdout is gone: give Python nothing to complain about when it flushes at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return BROKEN_PIPE

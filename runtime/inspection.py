@@ -1,0 +1,191 @@
+"""What a file says of itself, read without PyTorch, onnx or a GPU: checkpoints, ONNX models, records of engines."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import struct
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from runtime.contract.card import CARD_KEY, MAX_CARD_BYTES, ModelCard
+from runtime.contract.errors import InputError, MissingError
+from runtime.contract.files import sha256_of
+from runtime.contract.onnx_wire import check_model_file
+
+_MAX_HEADER = 100_000_000  # bytes; the safetensors library refuses longer ones, too
+_MAX_RECORD = 1 << 24
+_SHORT = 200  # letters of one value
+_ENGINE_SUFFIXES = (".engine", ".plan", ".trt", ".rtx")
+_PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt")
+
+
+class FileKind(str, Enum):
+    """What sort of file was found."""
+
+    CHECKPOINT = "checkpoint"
+    ONNX = "onnx"
+    ENGINE_RECORD = "engine record"
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """One file.
+
+    Attributes:
+        path, kind, size_bytes, sha256: of the file.
+        card: the model card inside; None in a record that carries none.
+        facts: further readings by name, in the order to be shown: tensors and parameters of a checkpoint, the entries
+            of a record.
+    """
+
+    path: Path
+    kind: FileKind
+    size_bytes: int
+    sha256: str
+    card: ModelCard | None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def inspect_file(path: str | Path) -> Inspection:
+    """Read the card and the facts of a checkpoint (.safetensors), a model (.onnx) or an engine's record (.json).
+
+    For an engine itself, the record beside it is read: an engine is executable code, and is not opened to look at it.
+
+    Raises:
+        InputError: absent, damaged, or none of these; an engine without a record.
+        MissingError: no permission to read it.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix in _ENGINE_SUFFIXES:
+        return inspect_file(_record_of(path))
+    if suffix in _PICKLE_SUFFIXES:
+        raise InputError(
+            f"{path} is a pickle of PyTorch, which can run code when it is opened; "
+            f"convert it: lggan import-weights {path} --preset NAME -o {path.with_suffix('.safetensors')}"
+        )
+    card: ModelCard | None
+    facts: dict[str, Any] = {}
+    with _opened(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if suffix == ".safetensors":
+            kind = FileKind.CHECKPOINT
+            card, facts = _checkpoint(stream, size, path)
+        elif suffix == ".json":
+            kind = FileKind.ENGINE_RECORD
+            card, facts = _record(stream.read(_MAX_RECORD + 1), path)
+        elif suffix == ".onnx":
+            kind = FileKind.ONNX
+            _, card = check_model_file(path)
+        else:
+            raise InputError(f"{path} is none of ours; name a .safetensors, an .onnx, an engine or its .json record")
+    return Inspection(path, kind, size, sha256_of(path), card, facts)
+
+
+def describe(inspection: Inspection) -> list[tuple[str, str]]:
+    """What was found as names and values for a person; values come from the file and are not yet safe to print."""
+    lines = [("kind", inspection.kind.value), ("SHA-256", inspection.sha256)]
+    card = inspection.card
+    if card is not None:
+        void = "none" if card.void is None else f"255 counts as {card.classes[card.void].name}"
+        lines += [
+            ("model", f"{card.name} ({card.task}), {card.precision}"),
+            ("classes", f"{len(card.classes)}: {', '.join(info.name for info in card.classes)}"),
+            ("void", void),
+            ("size", f"{card.height}x{card.width} (height x width), multiples of {card.stride}"),
+        ]
+        for title, tensors in (("inputs", card.inputs), ("outputs", card.outputs)):
+            for tensor in tensors:
+                sides = ", ".join(str(side) for side in tensor.shape)
+                lines.append((title, f"{tensor.name} {tensor.dtype} [{sides}]"))
+        lines += [("made by", line) for line in card.provenance]
+        lines += [(f"verified {name}", _short(value)) for name, value in card.verification.items()]
+        lines.append(("licence", card.licence or "not stated"))
+        if card.checkpoint_sha256:
+            lines.append(("checkpoint", card.checkpoint_sha256))
+    lines += [(name, _short(value)) for name, value in inspection.facts.items()]
+    return lines
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHORT else f"{text[: _SHORT - 1]}…"
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    try:
+        with path.open("rb") as stream:
+            yield stream
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist; check the name") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path} is a folder; name a file inside it") from error
+    except PermissionError as error:
+        raise MissingError(f"no permission to read {path}") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _record_of(engine: Path) -> Path:
+    record = engine.with_suffix(f"{engine.suffix}.json")
+    if not record.exists():
+        raise InputError(f"the engine {engine} has no record {record}; build it again with `lggan build`")
+    return record
+
+
+def _checkpoint(stream: BinaryIO, size: int, path: Path) -> tuple[ModelCard, dict[str, Any]]:
+    """Card and tensor counts from the header of a safetensors file: eight bytes of length, then JSON."""
+    foreign = f"{path} is not a safetensors checkpoint"
+    if size < 8:
+        raise InputError(f"{foreign} (only {size} bytes); copy it again")
+    (length,) = struct.unpack("<Q", stream.read(8))
+    if length > min(size - 8, _MAX_HEADER):
+        raise InputError(f"{foreign}, or it is cut off; copy it again")
+    try:
+        header = json.loads(stream.read(length))
+        text = (header.pop("__metadata__", None) or {}).get(CARD_KEY)
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise InputError(f"{foreign}: its header is not JSON; copy it again") from error
+    if not isinstance(text, str):
+        raise InputError(f"{path} holds no model card of lggan; only files of `lggan train` and `import-weights` do")
+    card = ModelCard.from_json(text)
+    parameters, end = 0, 0
+    types: Counter[str] = Counter()
+    try:
+        for entry in header.values():
+            parameters += math.prod(int(side) for side in entry["shape"])
+            types[str(entry["dtype"])] += 1
+            end = max(end, int(entry["data_offsets"][1]))
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise InputError(f"{path} is damaged: a tensor of its header is not readable; copy it again") from error
+    if 8 + length + end != size:
+        raise InputError(f"{path} has {size} bytes where its header needs {8 + length + end}; copy it again")
+    stored = ", ".join(f"{name} ({count})" for name, count in sorted(types.items()))
+    return card, {"tensors": len(header), "parameters": parameters, "stored as": stored}
+
+
+def _record(data: bytes, path: Path) -> tuple[ModelCard | None, dict[str, Any]]:
+    """The entries of an engine's record, and the card among them."""
+    if len(data) > _MAX_RECORD:
+        raise InputError(f"{path} is longer than {_MAX_RECORD} bytes; it is no record of an engine")
+    try:
+        record = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not readable JSON ({error}); build the engine again") from error
+    if not isinstance(record, dict) or "schema" not in record or not any(key.startswith("engine") for key in record):
+        raise InputError(f"{path} is not the record of an engine; `lggan build` writes them beside the engines")
+    raw = record.pop("card", None)
+    if raw is None:
+        return None, record
+    text = raw if isinstance(raw, str) else json.dumps(raw)
+    if len(text) > MAX_CARD_BYTES:
+        raise InputError(f"the model card in {path} is too long; build the engine again")
+    return ModelCard.from_json(text), record

@@ -1,0 +1,191 @@
+"""A model ready to run: label maps in, pictures out, on whichever backend was asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from runtime.backend import Backend, Device, SessionOptions
+from runtime.backends.onnxruntime_cpu import OnnxRuntimeCpu
+from runtime.contract.card import MAX_SIDE, ModelCard
+from runtime.contract.errors import BackendError, InputError, MissingError, UsageError
+from runtime.contract.labels import VOID_VALUE, check_label_map
+from runtime.contract.onnx_wire import check_model_file
+
+_ENGINE_SUFFIXES = (".engine", ".plan", ".trt", ".rtx")
+_CHECKPOINT_SUFFIXES = (".safetensors",)
+_FOREIGN_SUFFIXES = (".pth", ".pt", ".ckpt", ".npz", ".npy", ".png")
+_SYNTHESIS = "semantic-synthesis"
+DEFAULT_OPTIONS = SessionOptions()
+
+
+class Session:
+    """A loaded generator. Open it with `Session.open`, use it as a context manager.
+
+    `generate` keeps no state between calls and may be called from several threads at once.
+
+    Attributes:
+        card: the card inside the model file.
+        path: the model file.
+    """
+
+    def __init__(self, card: ModelCard, backend: Backend, path: Path) -> None:
+        _check_interface(card, path)
+        self.card = card
+        self.path = path
+        self._backend: Backend | None = backend
+        self._name, self._threads = backend.name, backend.threads
+
+    @classmethod
+    def open(cls, path: str | Path, options: SessionOptions = DEFAULT_OPTIONS) -> Session:
+        """Load a model file.
+
+        Args:
+            path: an ONNX file written by ``lggan export`` (or typed by ``lggan calibrate``).
+            options: device, threads, trust.
+
+        Raises:
+            InputError: absent, damaged or foreign file, or not a model that makes pictures from label maps.
+            MissingError: the device asked for is not there, an engine file, or onnxruntime is not installed.
+            UsageError: an impossible option.
+        """
+        path = Path(path)
+        suffix = path.suffix.lower()
+        if suffix in _ENGINE_SUFFIXES:
+            raise MissingError(
+                f"{path} is a TensorRT engine; this version builds engines but does not run them yet, "
+                "run the ONNX file that it was built from"
+            )
+        if suffix in _CHECKPOINT_SUFFIXES:
+            raise InputError(f"{path} is a checkpoint; run: lggan export {path} -o {path.with_suffix('.onnx')}")
+        if suffix in _FOREIGN_SUFFIXES:
+            raise InputError(f"{path} is not an ONNX model; run a file made by `lggan export`")
+        if options.device not in (Device.AUTO, Device.CPU):
+            raise MissingError(
+                f"the device {options.device.value} is not available: this version runs models on the CPU, "
+                "with ONNX Runtime; use --device cpu"
+            )
+        model, card = check_model_file(path)
+        _check_interface(card, path)
+        return cls(card, OnnxRuntimeCpu(model, card, path, options.threads), path)
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend, to be printed beside every figure, e.g. ``onnxruntime-cpu``."""
+        return self._name
+
+    @property
+    def threads(self) -> int:
+        """Threads that one call uses on the host."""
+        return self._threads
+
+    def generate(self, label: np.ndarray, instance: np.ndarray | None = None) -> np.ndarray:
+        """Make pictures from label maps.
+
+        Args:
+            label: uint8 [H, W], [N, H, W] or [N, 1, H, W]; ids 0..K-1, 255 for void where the model has a void
+                class. H and W are multiples of ``card.stride``.
+            instance: int32, of the same shape, exactly if ``card.instances``.
+
+        Returns:
+            uint8 [N, H, W, 3], RGB. A model with float output in [-1, 1] is rounded to 0..255 here.
+
+        Raises:
+            InputError: wrong type, shape, size or ids.
+            BackendError: the backend failed, or gave values that are not numbers.
+            UsageError: the session is closed.
+        """
+        backend = self._backend
+        if backend is None:
+            raise UsageError(f"the session of {self.path} is closed; open it again")
+        batch = self._label_batch(label)
+        inputs = {"label": batch}
+        if self.card.instances:
+            inputs["instance"] = self._instance_batch(instance, batch)
+        elif instance is not None:
+            raise InputError(f"{self.path} takes no instance map; leave it out")
+        count, _, height, width = batch.shape
+        return _as_bytes(backend.run(inputs), (count, height, width), self.path)
+
+    def close(self) -> None:
+        """Free the model; may be called more than once."""
+        if self._backend is not None:
+            self._backend.close()
+            self._backend = None
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _label_batch(self, label: np.ndarray) -> np.ndarray:
+        batch = _as_batch(label, np.dtype(np.uint8), "label")
+        card = self.card
+        if card.void is not None and len(card.classes) <= VOID_VALUE == batch.max(initial=0):
+            batch = np.where(batch == VOID_VALUE, np.uint8(card.void), batch)
+        check_label_map(batch, card, "the label map")
+        for side, wanted in zip(batch.shape, card.inputs[0].shape, strict=True):
+            if isinstance(wanted, int) and side != wanted:
+                raise InputError(
+                    f"{self.path} takes label maps of exactly {list(card.inputs[0].shape)}, this one is "
+                    f"{list(batch.shape)}; export without fixed sizes or fit the label map"
+                )
+        if max(batch.shape[2:]) > MAX_SIDE:
+            raise InputError(f"the label map is {batch.shape[2]}x{batch.shape[3]}; the largest side is {MAX_SIDE}")
+        return batch
+
+    def _instance_batch(self, instance: np.ndarray | None, label: np.ndarray) -> np.ndarray:
+        if instance is None:
+            raise InputError(f"{self.path} needs an instance map beside the label map")
+        batch = _as_batch(instance, np.dtype(np.int32), "instance")
+        if batch.shape != label.shape:
+            raise InputError(f"the instance map is {list(batch.shape)}, the label map {list(label.shape)}; equalise")
+        return batch
+
+
+def _check_interface(card: ModelCard, path: Path) -> None:
+    """Check that the card describes what a session can feed: bytes in, a picture out."""
+    if card.task != _SYNTHESIS:
+        raise InputError(f"{path} is a model for {card.task!r}; this version runs {_SYNTHESIS!r}")
+    inputs = [("label", "uint8", 4), ("instance", "int32", 4)][: 2 if card.instances else 1]
+    if [(info.name, info.dtype, len(info.shape)) for info in card.inputs] != inputs:
+        raise InputError(f"{path}: the card's inputs are not {[name for name, *_ in inputs]}; export the model again")
+    outputs = [(info.name, info.dtype, len(info.shape)) for info in card.outputs]
+    if outputs not in ([("image", "uint8", 4)], [("image", "float32", 4)]):
+        raise InputError(f"{path}: the card's output is not `image` (uint8 or float32); export the model again")
+
+
+def _as_batch(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
+    """View ``array`` as [N, 1, H, W]; copied only where it is not contiguous."""
+    if not isinstance(array, np.ndarray) or array.dtype != dtype:
+        kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        raise InputError(f"the {name} map must be a numpy array of {dtype}, this is {kind}; convert it first")
+    if array.ndim == 2:
+        array = array[None, None]  # [H, W] -> [1, 1, H, W]
+    elif array.ndim == 3:
+        array = array[:, None]  # [N, H, W] -> [N, 1, H, W]
+    if array.ndim != 4 or array.shape[1] != 1 or array.size == 0:
+        raise InputError(f"the {name} map must be [H, W], [N, H, W] or [N, 1, H, W], this is {list(array.shape)}")
+    return np.ascontiguousarray(array)
+
+
+def _as_bytes(image: np.ndarray, size: tuple[int, int, int], path: Path) -> np.ndarray:
+    """Check what came out and bring it to uint8 [N, H, W, 3]."""
+    count, height, width = size
+    if image.dtype == np.uint8 and image.shape == (count, height, width, 3):
+        return image
+    if image.dtype != np.float32 or image.shape != (count, 3, height, width):
+        raise BackendError(f"{path} gave {image.dtype} {list(image.shape)} for {count} label maps of {height}x{width}")
+    if not np.isfinite(image).all():
+        wrong = int((~np.isfinite(image)).sum())
+        raise BackendError(
+            f"{path} gave {wrong} of {image.size} values that are not numbers: its weights are damaged or a type in "
+            "the graph overflowed; check it with lggan verify"
+        )
+    scaled = np.rint((image.transpose(0, 2, 3, 1) + 1.0) * 127.5)  # [N, 3, H, W] -> [N, H, W, 3], 0..255
+    return np.ascontiguousarray(np.clip(scaled, 0, 255).astype(np.uint8))
