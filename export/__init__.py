@@ -1,0 +1,1 @@
+"""From a PyTorch checkpoint to one ONNX file that ONNX Runtime and TensorRT read alike."""

@@ -1,0 +1,85 @@
+"""Label maps that every export is checked on: made here, the same in every run, of the shapes that real maps have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from runtime.contract.card import ModelCard
+
+
+@dataclass(frozen=True)
+class CheckInput:
+    """One batch to run: ``label`` uint8 [N, 1, H, W], ``instance`` int32 [N, 1, H, W] where the model wants one."""
+
+    name: str
+    label: np.ndarray
+    instance: np.ndarray | None
+
+
+def built_in(card: ModelCard) -> list[CheckInput]:
+    """A street-like picture at the model's own size, a batch of two at half size, and an upright one: four maps."""
+    half = tuple(max(card.stride, side // 2 // card.stride * card.stride) for side in (card.height, card.width))
+    upright = (half[0] + card.stride, half[1])
+    classes = len(card.classes)
+    return [
+        _check_input("bands and blocks", [_street(card.height, card.width, classes, 1)], card),
+        _check_input("stripes, regions", [_stripes(*half, classes), _regions(*half, classes, 2)], card),
+        _check_input("regions", [_regions(*upright, classes, 3)], card),
+    ]
+
+
+def from_maps(maps: list[np.ndarray], card: ModelCard) -> list[CheckInput]:
+    """One batch per given label map, uint8 [H, W]; instances are made up where the model wants them."""
+    return [_check_input(f"given map {index}", [label], card) for index, label in enumerate(maps, start=1)]
+
+
+def single_class(card: ModelCard) -> CheckInput:
+    """One class everywhere: a map whose instance norms divide by a standard deviation of zero."""
+    label = np.zeros((2 * card.stride, 2 * card.stride), np.uint8)
+    return _check_input("one class", [label], card)
+
+
+def _street(height: int, width: int, classes: int, seed: int) -> np.ndarray:
+    """Horizontal bands like sky, buildings and road, with blocks like cars and poles on them."""
+    random = np.random.default_rng(seed)
+    label = np.empty((height, width), np.uint8)
+    bands = min(classes, 4)
+    for band in range(bands):
+        label[band * height // bands : (band + 1) * height // bands] = band
+    for number in range(3 * classes):
+        top, left = random.integers(0, height), random.integers(0, width)
+        tall, broad = random.integers(1, max(2, height // 3)), random.integers(1, max(2, width // 6))
+        label[top : top + tall, left : left + broad] = number % classes
+    return label
+
+
+def _stripes(height: int, width: int, classes: int) -> np.ndarray:
+    rows, columns = np.indices((height, width))
+    return ((rows + 2 * columns) // 5 % classes).astype(np.uint8)
+
+
+def _regions(height: int, width: int, classes: int, seed: int) -> np.ndarray:
+    """Each pixel belongs to the nearest of a few random points (Voronoi cells)."""
+    random = np.random.default_rng(seed)
+    count = max(8, 2 * classes)
+    points = random.random((count, 2)) * (height, width)
+    owners = random.permutation(count) % classes
+    rows, columns = np.indices((height, width))
+    best = np.full((height, width), np.inf)
+    label = np.zeros((height, width), np.uint8)
+    for (row, column), owner in zip(points, owners, strict=True):  # one plane at a time: the maps can be large
+        distance = (rows - row) ** 2 + (columns - column) ** 2
+        closer = distance < best
+        best[closer], label[closer] = distance[closer], owner
+    return label
+
+
+def _check_input(name: str, labels: list[np.ndarray], card: ModelCard) -> CheckInput:
+    label = np.stack(labels)[:, None]  # [N, 1, H, W]
+    if not card.instances:
+        return CheckInput(name, label, None)
+    rows, columns = np.indices(label.shape[2:])
+    blocks = (rows // 12) * 100 + columns // 20  # several instances of each class
+    return CheckInput(name, label, (label.astype(np.int32) * 100_000 + blocks).astype(np.int32))
