@@ -1,0 +1,141 @@
+"""How far a typed graph is from the FP32 graph it was made from, measured with ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime
+from onnx import ModelProto, TensorProto, helper
+
+from calibration.emulation import emulate_half
+from calibration.graphs import STANDARD_DOMAINS
+from runtime.contract.card import ModelCard
+from runtime.contract.errors import BackendError
+from runtime.contract.progress import Progress
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The largest absolute value that a tensor reached; ``inf`` where FP16 overflowed."""
+
+    tensor: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Typed against FP32 graph, on the same label maps.
+
+    Attributes:
+        psnr: dB per map, of the picture's bytes (peak 255) or of its floats (peak 2); ``inf`` where equal.
+        largest_difference: over all maps, in grey levels (bytes) or in units of [-1, 1] (floats).
+        peaks: of every FP16 tensor, largest first.
+        macs: multiply-accumulates of the convolutions for one map, and of those that compute in FP16.
+    """
+
+    psnr: tuple[float, ...]
+    largest_difference: float
+    peaks: tuple[Peak, ...]
+    macs: int
+    half_macs: int
+
+
+def measure(
+    reference: ModelProto, typed: ModelProto, card: ModelCard, half_nodes: Sequence[str], maps: int, progress: Progress
+) -> Accuracy:
+    """Run both graphs on ``maps`` drawn label maps of the card's size; the typed one with FP16 rounding emulated.
+
+    Raises:
+        BackendError: ONNX Runtime cannot load or run one of the graphs.
+    """
+    emulated = emulate_half(typed)
+    convolutions = _probe(emulated, half_nodes)
+    half = set(half_nodes)
+    exact, rounded = _session(reference, "the FP32 graph"), _session(emulated, "the FP16 graph")
+    output = card.outputs[0].name if card.outputs else reference.graph.output[0].name
+    psnr, difference, peaks = [], 0.0, dict.fromkeys(half_nodes, 0.0)
+    macs = half_macs = 0
+    with progress.task("compare FP16 with FP32", maps) as task:
+        for index in range(maps):
+            feeds = draw_inputs(card, seed=index)
+            expected = _run(exact, [output], feeds)[0].astype(np.float64)
+            names = [output, *(f"{name}/peak" for name in half_nodes), *(c.shape_output for c in convolutions)]
+            values = dict(zip(names, _run(rounded, names, feeds), strict=True))
+            error = values[output].astype(np.float64) - expected
+            difference = max(difference, float(np.abs(error).max()))
+            psnr.append(_psnr(error, 255.0 if values[output].dtype == np.uint8 else 2.0))
+            for name in half_nodes:
+                peak = float(values[f"{name}/peak"])
+                peaks[name] = max(peaks[name], math.inf if math.isnan(peak) else peak)
+            per_conv = [(c.output in half, math.prod(values[c.shape_output].tolist()) * c.factor) for c in convolutions]
+            macs, half_macs = sum(n for _, n in per_conv), sum(n for flag, n in per_conv if flag)
+            task.advance(1, f"{psnr[-1]:.1f} dB")
+    ordered = sorted((Peak(name, value) for name, value in peaks.items()), key=lambda peak: (-peak.value, peak.tensor))
+    return Accuracy(tuple(psnr), difference, tuple(ordered), macs, half_macs)
+
+
+def draw_inputs(card: ModelCard, seed: int) -> dict[str, np.ndarray]:
+    """A label map (and instance map) of random blocks, of the card's size: uint8 [1, 1, H, W] (and int32)."""
+    generator = np.random.default_rng(seed)
+    cell = max(card.stride // 4, 4)
+    rows, columns = -(-card.height // cell), -(-card.width // cell)
+    label = generator.integers(0, len(card.classes), (rows, columns)).astype(np.uint8)
+    instance = generator.integers(0, 1 << 20, (rows, columns)).astype(np.int32)
+    feeds: dict[str, np.ndarray] = {}
+    for name in [tensor.name for tensor in card.inputs] or ["label"]:
+        grid = instance if name == "instance" else label
+        blocks = grid.repeat(cell, axis=0).repeat(cell, axis=1)[: card.height, : card.width]
+        feeds[name] = np.ascontiguousarray(blocks)[None, None]
+    return feeds
+
+
+@dataclass(frozen=True)
+class _Convolution:
+    output: str
+    shape_output: str
+    factor: int  # multiply-accumulates per element of the tensor whose shape is asked for
+
+
+def _probe(model: ModelProto, half_nodes: Sequence[str]) -> list[_Convolution]:
+    """Add outputs to ``model``: the peak of every FP16 tensor and the shapes that count the convolutions' work."""
+    weights = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    convolutions = []
+    for node in list(model.graph.node):
+        if node.domain in STANDARD_DOMAINS and node.op_type in ("Conv", "ConvTranspose") and node.input[1] in weights:
+            # Conv: weight [M, C/group, k, k] at each output element; ConvTranspose: [C, M/group, k, k] at each input's
+            counted = node.output[0] if node.op_type == "Conv" else node.input[0]
+            made = node.output[0].removesuffix("/exact")
+            convolutions.append(_Convolution(made, f"{made}/shape", math.prod(weights[node.input[1]][1:])))
+            model.graph.node.append(helper.make_node("Shape", [counted], [f"{made}/shape"]))
+            model.graph.output.append(helper.make_tensor_value_info(f"{made}/shape", TensorProto.INT64, None))
+    for name in half_nodes:
+        model.graph.node.append(helper.make_node("Abs", [name], [f"{name}/abs"]))
+        model.graph.node.append(helper.make_node("ReduceMax", [f"{name}/abs"], [f"{name}/peak"], keepdims=0))
+        model.graph.output.append(helper.make_tensor_value_info(f"{name}/peak", TensorProto.FLOAT, None))
+    return convolutions
+
+
+def _session(model: ModelProto, what: str) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's exceptions share no base class
+        raise BackendError(f"ONNX Runtime cannot load {what}: {str(error).splitlines()[0][:300]}") from error
+
+
+def _run(session: onnxruntime.InferenceSession, names: list[str], feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    try:
+        return list(session.run(names, dict(feeds)))
+    except Exception as error:
+        raise BackendError(f"ONNX Runtime failed at the graph: {str(error).splitlines()[0][:300]}") from error
+
+
+def _psnr(error: np.ndarray, peak: float) -> float:
+    mean_square = float(np.mean(error**2))
+    if math.isnan(mean_square):
+        return -math.inf
+    return math.inf if mean_square == 0 else 10 * math.log10(peak**2 / mean_square)
