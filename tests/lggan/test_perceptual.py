@@ -1,0 +1,185 @@
+"""Perceptual loss: both networks against independent formulas, gradients, and the files they are read from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lggan.losses.perceptual import (
+    LayerScale,
+    PerceptualFeatures,
+    PerceptualLoss,
+    SqueezeNetFeatures,
+    VGG19Features,
+    build_perceptual_loss,
+)
+from runtime.contract.errors import InputError, UsageError
+
+REAL_FILE = (
+    Path(__file__).parents[2] / "../shared/weights/squeezenet_v1.0/squeezenet_v1.0_deepcompression_fp16.pth"
+).resolve()
+FIVE_EQUAL = (0.2,) * 5
+
+
+def pictures(seed: int, n: int = 1, height: int = 32, width: int = 48) -> Tensor:
+    return torch.rand(n, 3, height, width, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+@pytest.fixture(scope="module")
+def squeezenet() -> PerceptualLoss:
+    torch.manual_seed(0)
+    return PerceptualLoss(SqueezeNetFeatures(), FIVE_EQUAL, LayerScale.RELATIVE)
+
+
+@pytest.fixture(scope="module")
+def vgg() -> PerceptualLoss:
+    torch.manual_seed(0)
+    return PerceptualLoss(VGG19Features(), (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0), LayerScale.ABSOLUTE)
+
+
+def test_vgg_taps_are_the_first_relu_of_every_resolution(vgg: PerceptualLoss) -> None:
+    shapes = [tuple(feature.shape[1:]) for feature in vgg.features(pictures(0))]
+    assert shapes == [(64, 32, 48), (128, 16, 24), (256, 8, 12), (512, 4, 6), (512, 2, 3)]
+    assert list(vgg.network.state_dict())[-1] == "features.28.bias"  # conv5_1 of torchvision's vgg19
+
+
+def test_squeezenet_taps_at_a_small_size(squeezenet: PerceptualLoss) -> None:
+    shapes = [tuple(feature.shape[1:]) for feature in squeezenet.features(pictures(0, height=64, width=64))]
+    assert shapes == [(96, 29, 29), (128, 14, 14), (256, 7, 7), (512, 7, 7), (512, 3, 3)]
+
+
+def test_first_squeezenet_layer_against_plain_arithmetic(squeezenet: PerceptualLoss) -> None:
+    """One output pixel of conv1 by hand: BGR bytes minus Caffe's means, 7x7, stride 2, no padding."""
+    picture = pictures(3)
+    state = squeezenet.network.state_dict()
+    weight, bias = (state[f"features.0.{name}"].double().numpy() for name in ("weight", "bias"))
+    caffe = (picture[0].double().numpy()[::-1] + 1) / 2 * 255 - np.array([104.0, 117.0, 123.0])[:, None, None]
+    patch = caffe[:, 2 * 5 : 2 * 5 + 7, 2 * 9 : 2 * 9 + 7]
+    expected = np.maximum((weight * patch).sum((1, 2, 3)) + bias, 0)
+    np.testing.assert_allclose(squeezenet.features(picture)[0][0, :, 5, 9], expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["vgg", "squeezenet"])
+def test_zero_at_equality_and_gradient_to_the_generated_picture_only(name: str, request: pytest.FixtureRequest) -> None:
+    loss: PerceptualLoss = request.getfixturevalue(name)
+    fake, real = pictures(1).requires_grad_(), pictures(2).requires_grad_()
+    assert loss(fake, fake.detach()).item() == 0
+    value = loss(fake, real)
+    assert value.shape == ()
+    assert value.item() > 0
+    value.backward()
+    assert fake.grad is not None
+    assert torch.isfinite(fake.grad).all()
+    assert fake.grad.abs().sum() > 0
+    assert real.grad is None
+    assert all(parameter.grad is None and not parameter.requires_grad for parameter in loss.parameters())
+
+
+def test_published_weights_and_relative_scale_against_numpy(vgg: PerceptualLoss, squeezenet: PerceptualLoss) -> None:
+    fake, real = pictures(1, n=2), pictures(2, n=2)
+    for loss, weights in ((vgg, [1 / 32, 1 / 16, 1 / 8, 1 / 4, 1]), (squeezenet, [0.2] * 5)):
+        expected = 0.0
+        for weight, a, b in zip(weights, loss.features(fake), loss.features(real), strict=True):
+            ours, theirs = a.double().numpy(), b.double().numpy()
+            term = np.abs(ours - theirs).mean()
+            expected += weight * (term / np.abs(theirs).mean() if loss is squeezenet else term)
+        assert loss(fake, real).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_float32_under_autocast(squeezenet: PerceptualLoss) -> None:
+    fake, real = pictures(1), pictures(2)
+    plain = squeezenet(fake, real)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = squeezenet(fake, real)
+    assert mixed.dtype == torch.float32
+    assert mixed.item() == plain.item()
+
+
+def test_too_small_pictures_are_refused_and_the_smallest_works(squeezenet: PerceptualLoss, vgg: PerceptualLoss) -> None:
+    for loss, least in ((squeezenet, 21), (vgg, 16)):
+        assert torch.isfinite(loss(pictures(1, height=least, width=least), pictures(2, height=least, width=least)))
+        with pytest.raises(UsageError, match=f"{least - 1}x{least} are too small"):
+            loss(pictures(1, height=least, width=least - 1), pictures(2, height=least, width=least - 1))
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_file_is_read_widened_and_its_classifier_ignored(
+    suffix: str, tmp_path: Path, squeezenet: PerceptualLoss
+) -> None:
+    state = {key: value.half() for key, value in squeezenet.network.state_dict().items()}
+    state["classifier.1.weight"] = torch.zeros(10, 512, 1, 1)
+    path = tmp_path / f"weights{suffix}"
+    save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
+    loss = build_perceptual_loss(PerceptualFeatures.SQUEEZENET, path)
+    assert loss is not None
+    for key, value in loss.network.state_dict().items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, state[key].float())
+
+
+def test_all_wrong_keys_are_named_at_once(tmp_path: Path, squeezenet: PerceptualLoss) -> None:
+    state = dict(squeezenet.network.state_dict())
+    del state["features.0.bias"], state["features.12.squeeze.weight"]
+    state["head.weight"] = torch.zeros(1)
+    state["features.3.squeeze.bias"] = torch.zeros(17)
+    path = tmp_path / "weights.safetensors"
+    save_file(state, path)
+    with pytest.raises(InputError) as caught:
+        build_perceptual_loss(PerceptualFeatures.SQUEEZENET, path)
+    for part in (
+        "features.0.bias",
+        "features.12.squeeze.weight",
+        "head.weight",
+        "features.3.squeeze.bias (17,) instead",
+    ):
+        assert part in str(caught.value)
+
+
+def test_bad_files_are_input_errors(tmp_path: Path, squeezenet: PerceptualLoss) -> None:
+    good = tmp_path / "good.pth"
+    torch.save(squeezenet.network.state_dict(), good)
+    data = good.read_bytes()
+    cases: dict[str, bytes] = {
+        "empty.pth": b"",
+        "truncated.pth": data[: len(data) // 2],
+        "text.pth": b"not a checkpoint at all",
+        "text.safetensors": b"not a checkpoint at all",
+        "code.pth": b"cos\nsystem\n(S'echo owned'\ntR.",
+    }
+    for name, content in cases.items():
+        (tmp_path / name).write_bytes(content)
+    torch.save([1, 2], tmp_path / "list.pth")
+    torch.save({"state_dict": {"a": torch.zeros(1)}}, tmp_path / "nested.pth")
+    state = dict(squeezenet.network.state_dict())
+    state["features.0.bias"] = torch.full((96,), float("nan"))
+    torch.save(state, tmp_path / "nan.pth")
+    for name in [*cases, "list.pth", "nested.pth", "nan.pth", "absent.pth"]:
+        with pytest.raises(InputError, match=name):
+            build_perceptual_loss(PerceptualFeatures.SQUEEZENET, tmp_path / name)
+
+
+def test_none_and_a_forgotten_file() -> None:
+    assert build_perceptual_loss(PerceptualFeatures.NONE, None) is None
+    with pytest.raises(UsageError, match="weights file"):
+        build_perceptual_loss(PerceptualFeatures.VGG19, None)
+
+
+@pytest.mark.skipif(not REAL_FILE.is_file(), reason="the SqueezeNet weights of ../shared are not here")
+def test_real_weights_order_degradations() -> None:
+    """Terms are O(1), and a stronger blur is farther away than a weaker one."""
+    loss = build_perceptual_loss(PerceptualFeatures.SQUEEZENET, REAL_FILE)
+    assert loss is not None
+    ramp = torch.linspace(-1, 1, 96)
+    scene = torch.stack((ramp.view(1, -1) * ramp.view(-1, 1), (9 * ramp).sin().view(1, -1).expand(96, -1),
+                         (17 * ramp).sin().view(-1, 1).expand(-1, 96)))[None]  # fmt: skip
+    real = (scene + 0.2 * pictures(0, height=96, width=96)).clamp(-1, 1)
+    distances = []
+    for cell in (2, 8):
+        small = torch.nn.functional.avg_pool2d(real, cell)
+        distances.append(loss(torch.nn.functional.interpolate(small, size=(96, 96), mode="bilinear"), real).item())
+    assert 0.1 < distances[0] < distances[1] < 3

@@ -1,0 +1,377 @@
+"""Sessions over ONNX Runtime: what goes in, what comes out, what is refused, and what is never imported."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from runtime.backend import Device, SessionOptions
+from runtime.backends import onnxruntime_cpu
+from runtime.contract.errors import BackendError, InputError, MissingError, UsageError
+from runtime.session import Session
+from tests.runtime.toy_models import (
+    CARD,
+    CLASSES,
+    FLOAT_CARD,
+    FLOAT_IMAGE,
+    IMAGE,
+    INSTANCE,
+    INSTANCE_CARD,
+    LABEL,
+    byte_nodes,
+    float_nodes,
+    instance_nodes,
+    write_model,
+)
+
+ROOT = Path(__file__).parents[2]
+LABELS = np.random.default_rng(0).integers(0, 4, (3, 8, 12), dtype=np.uint8)  # [N, H, W]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "toy.onnx")
+
+
+def painted(labels: np.ndarray) -> np.ndarray:
+    """What the toy model gives for [N, H, W]: [N, H, W, 3]."""
+    return np.stack([10 * labels] * 3, axis=-1)
+
+
+# --- what it does ----------------------------------------------------------------------------------------------------
+
+
+def test_label_maps_in_every_shape(model: Path) -> None:
+    with Session.open(model) as session:
+        assert session.card == CARD
+        assert session.backend == "onnxruntime-cpu"
+        assert session.path == model
+        for label, expected in [
+            (LABELS[0], painted(LABELS[:1])),
+            (LABELS, painted(LABELS)),
+            (LABELS[:, None], painted(LABELS)),
+            (LABELS[:, ::-1, ::2].repeat(2, axis=2), painted(LABELS[:, ::-1, ::2].repeat(2, axis=2))),
+        ]:
+            picture = session.generate(label)
+            assert picture.dtype == np.uint8
+            assert picture.flags.c_contiguous
+            np.testing.assert_array_equal(picture, expected)
+
+
+def test_view_that_is_not_contiguous(model: Path) -> None:
+    with Session.open(model) as session:
+        view = LABELS.transpose(0, 2, 1)[:, ::3, :]  # [3, 4, 8]
+        np.testing.assert_array_equal(session.generate(view), painted(view))
+
+
+def test_255_is_void(model: Path) -> None:
+    label = np.array([[0, 1, 2, 255]] * 4, np.uint8)
+    before = label.copy()
+    with Session.open(model) as session:
+        assert session.generate(label)[0, 0, :, 0].tolist() == [0, 10, 20, 30]
+    np.testing.assert_array_equal(label, before)
+
+
+def test_instances(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "i.onnx", INSTANCE_CARD, instance_nodes())
+    instance = np.arange(96, dtype=np.int32).reshape(8, 12)
+    with Session.open(path) as session:
+        picture = session.generate(LABELS[0], instance)
+        np.testing.assert_array_equal(picture[0, ..., 1], 10 * LABELS[0] + instance)
+        with pytest.raises(InputError, match="needs an instance map"):
+            session.generate(LABELS[0])
+        with pytest.raises(InputError, match="must be a numpy array of int32, this is int64"):
+            session.generate(LABELS[0], instance.astype(np.int64))
+        with pytest.raises(InputError, match=r"instance map is \[1, 1, 4, 12\], the label map \[1, 1, 8, 12\]"):
+            session.generate(LABELS[0], instance[:4])
+
+
+def test_float_output_becomes_bytes(tmp_path: Path) -> None:
+    """ids 0..3 over 1.5, minus 1, are -1, -1/3, 1/3, 1; bytes are round((x + 1) 127.5)."""
+    path = write_model(tmp_path / "f.onnx", FLOAT_CARD, float_nodes(1.5))
+    with Session.open(path) as session:
+        picture = session.generate(LABELS)
+    assert picture.dtype == np.uint8
+    assert picture.flags.c_contiguous
+    np.testing.assert_array_equal(picture, np.stack([85 * LABELS] * 3, axis=-1))
+
+
+def test_float_output_beyond_its_range_is_clamped(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "f.onnx", FLOAT_CARD, float_nodes(0.5))
+    with Session.open(path) as session:
+        assert session.generate(np.full((4, 4), 2, np.uint8)).min() == 255
+
+
+def test_float_output_that_is_no_number(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "f.onnx", FLOAT_CARD, float_nodes(0.0))
+    label = np.zeros((4, 4), np.uint8)
+    label[0, 0] = 1  # 1/0 is infinite, 0/0 not a number
+    with Session.open(path) as session, pytest.raises(BackendError, match="gave 48 of 48 values that are not numbers"):
+        session.generate(label)
+
+
+def test_many_threads_at_once(model: Path) -> None:
+    labels = np.random.default_rng(1).integers(0, 4, (24, 16, 16), dtype=np.uint8)
+    with Session.open(model, SessionOptions(threads=1)) as session, ThreadPoolExecutor(6) as pool:
+        pictures = list(pool.map(session.generate, labels))
+    np.testing.assert_array_equal(np.concatenate(pictures), painted(labels))
+
+
+def test_threads(model: Path) -> None:
+    cores = onnxruntime_cpu.physical_cores()
+    assert 1 <= cores <= (os.cpu_count() or 1)
+    with Session.open(model) as session:
+        assert session.threads == cores
+    with Session.open(model, SessionOptions(threads=3)) as session:
+        assert session.threads == 3
+    for threads in (0, -1, 5000):
+        with pytest.raises(UsageError, match=f"{threads} threads are not possible"):
+            Session.open(model, SessionOptions(threads=threads))
+
+
+def test_siblings_count_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four processors, two per core; where the system tells nothing, processors count."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    monkeypatch.setattr(Path, "read_text", lambda self: str(int(re.findall(r"cpu(\d+)", str(self))[0]) // 2))
+    assert onnxruntime_cpu.physical_cores() == 2
+
+    def unknown(self: Path) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", unknown)
+    assert onnxruntime_cpu.physical_cores() == 4
+
+
+def test_closed_session(model: Path) -> None:
+    session = Session.open(model)
+    session.close()
+    session.close()
+    with pytest.raises(UsageError, match="is closed"):
+        session.generate(LABELS[0])
+
+
+# --- label maps that it refuses --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        (LABELS.astype(np.int64), "must be a numpy array of uint8, this is int64"),
+        (LABELS.tolist(), "must be a numpy array of uint8, this is list"),
+        (LABELS[0, 0], r"must be \[H, W\], .* this is \[12\]"),
+        (LABELS[:, None].repeat(2, axis=1), r"this is \[3, 2, 8, 12\]"),
+        (LABELS[:0], r"this is \[0, 1, 8, 12\]"),
+        (LABELS[:, :7], "7x12 .* multiples of 4; .* --fit 4x12 or 8x12"),
+        (LABELS + 1, r"4 \(\d+ px\); this model knows 0 to 3"),
+        (np.zeros((4, 16388), np.uint8), "the largest side is 16384"),
+    ],
+)
+def test_wrong_label_maps(model: Path, label: np.ndarray, message: str) -> None:
+    with Session.open(model) as session, pytest.raises(InputError, match=message):
+        session.generate(label)
+
+
+def test_instance_map_for_a_model_without(model: Path) -> None:
+    with Session.open(model) as session, pytest.raises(InputError, match="takes no instance map"):
+        session.generate(LABELS[0], LABELS[0].astype(np.int32))
+
+
+def test_fixed_sizes(tmp_path: Path) -> None:
+    fixed = replace(LABEL, shape=(1, 1, 8, 12))
+    path = write_model(tmp_path / "fixed.onnx", replace(CARD, inputs=(fixed,)))
+    with Session.open(path) as session:
+        np.testing.assert_array_equal(session.generate(LABELS[0]), painted(LABELS[:1]))
+        with pytest.raises(InputError, match=r"exactly \[1, 1, 8, 12\], this one is \[3, 1, 8, 12\]"):
+            session.generate(LABELS)
+
+
+# --- files that it refuses -------------------------------------------------------------------------------------------
+
+
+def test_every_truncation_is_refused(model: Path, tmp_path: Path) -> None:
+    whole = model.read_bytes()
+    for length in range(0, len(whole), 41):
+        (tmp_path / "cut.onnx").write_bytes(whole[:length])
+        with pytest.raises(InputError, match=r"cut\.onnx"):
+            Session.open(tmp_path / "cut.onnx")
+
+
+def test_flipped_bits_end_in_typed_errors(model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    whole = model.read_bytes()
+    messages = []
+    for position in range(0, len(whole), 3):
+        bad = bytearray(whole)
+        bad[position] ^= 1 << position % 8
+        (tmp_path / "bad.onnx").write_bytes(bad)
+        try:
+            with Session.open(tmp_path / "bad.onnx", SessionOptions(threads=1)) as session:
+                session.generate(LABELS)
+        except (InputError, BackendError) as error:
+            messages.append(str(error))
+    assert len(messages) > 30
+    assert all(message.isprintable() for message in messages)
+    assert capfd.readouterr() == ("", "")  # ONNX Runtime keeps its log to itself
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message", "kind"),
+    [
+        ("none.onnx", None, "none.onnx", InputError),
+        ("a.onnx", b"", "a.onnx", InputError),
+        ("a.onnx", b"hello, I am a text", "a.onnx", InputError),
+        ("a.onnx", b"\x00" * 4096, "a.onnx", InputError),
+        ("a.engine", b"ptrt", "a.engine is a TensorRT engine; .* does not run them yet", MissingError),
+        ("a.plan", b"ptrt", "TensorRT engine", MissingError),
+        ("a.safetensors", b"x", "lggan export .*a.safetensors -o .*a.onnx", InputError),
+        ("a.npz", b"PK", "is not an ONNX model", InputError),
+        ("a.pth", b"PK", "is not an ONNX model", InputError),
+    ],
+)
+def test_foreign_files(tmp_path: Path, name: str, content: bytes | None, message: str, kind: type[Exception]) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(kind, match=message):
+        Session.open(tmp_path / name)
+
+
+def test_folder_instead_of_a_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        Session.open(tmp_path)
+
+
+def test_model_without_our_card(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not exported by lggan"):
+        Session.open(write_model(tmp_path / "other.onnx", card=None))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"inputs": (replace(LABEL, name="mask"),)}, "the graph has the inputs mask uint8 .*card says label uint8"),
+        ({"inputs": (replace(LABEL, dtype="int32"),)}, "the graph has the inputs label int32"),
+        ({"inputs": (replace(LABEL, shape=("N", 3, "H", "W")),)}, r"label uint8 \[N, 3, H, W\]"),
+        ({"inputs": (replace(LABEL, shape=("N", "H", "W")),)}, "cannot load .* perm"),
+        ({"inputs": (LABEL, INSTANCE)}, "the graph has the inputs .*instance int32"),
+        ({"outputs": (replace(IMAGE, dtype="int32"),)}, "the graph has the outputs"),
+    ],
+)
+def test_graph_that_is_not_the_one_of_the_card(tmp_path: Path, change: dict, message: str) -> None:
+    card_inputs = change.get("inputs", (LABEL,))
+    nodes = byte_nodes()
+    nodes[0].input[0] = card_inputs[0].name
+    if "outputs" in change:
+        nodes[-1].attribute[0].i = 6  # TensorProto.INT32
+    path = write_model(tmp_path / "changed.onnx", CARD, nodes, **change)
+    with pytest.raises(InputError, match=message):
+        Session.open(path)
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        replace(CARD, inputs=()),
+        replace(CARD, inputs=(replace(LABEL, dtype="int64"),)),
+        replace(CARD, instances=True),
+        replace(CARD, outputs=(FLOAT_IMAGE, IMAGE)),
+        replace(CARD, outputs=(replace(IMAGE, dtype="float16"),)),
+        replace(CARD, task="cross-view"),
+    ],
+)
+def test_card_of_another_kind_of_model(tmp_path: Path, card: object) -> None:
+    path = write_model(tmp_path / "kind.onnx", card, inputs=(LABEL,), outputs=(IMAGE,))
+    with pytest.raises(InputError, match=r"card's|cross-view"):
+        Session.open(path)
+
+
+def test_operator_that_nobody_knows(tmp_path: Path) -> None:
+    nodes = byte_nodes()
+    nodes[3].domain, nodes[3].op_type = "lggan", "Mystery"
+    with pytest.raises(InputError, match=r"ONNX Runtime cannot load .*export the model again"):
+        Session.open(write_model(tmp_path / "mystery.onnx", nodes=nodes))
+
+
+def test_picture_of_the_wrong_shape(tmp_path: Path) -> None:
+    nodes = byte_nodes()
+    nodes[-2].attribute[0].ints[:] = [0, 3, 2, 1]  # [N, W, H, 3]
+    message = r"gave uint8 \[3, 12, 8, 3\] for 3 label maps of 8x12"
+    path = write_model(tmp_path / "wrong.onnx", nodes=nodes)
+    with Session.open(path) as session, pytest.raises(BackendError, match=message):
+        session.generate(LABELS)
+
+
+def test_failure_of_the_library(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with Session.open(model) as session:
+        backend = onnxruntime_cpu.OnnxRuntimeCpu(model.read_bytes(), CARD, model)
+        with pytest.raises(BackendError, match=r"ONNX Runtime failed on label \[1, 2, 4, 4\]: .*dimensions"):
+            backend.run({"label": np.zeros((1, 2, 4, 4), np.uint8)})
+        assert session.generate(LABELS).any()
+    assert capfd.readouterr() == ("", "")
+
+
+# --- devices and surroundings ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("device", [Device.CUDA, Device.TENSORRT])
+def test_device_that_is_not_there(model: Path, device: Device) -> None:
+    with pytest.raises(MissingError, match=f"device {device.value} is not available.*--device cpu"):
+        Session.open(model, SessionOptions(device=device))
+
+
+def test_another_provider_is_no_silent_substitute(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnxruntime.InferenceSession, "get_providers", lambda self: ["AzureExecutionProvider"])
+    with pytest.raises(BackendError, match="AzureExecutionProvider"):
+        Session.open(model)
+
+
+def test_without_onnxruntime(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingError, match="pip install onnxruntime"):
+        Session.open(model)
+
+
+def run_python(code: str, *arguments: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_importing_the_runtime_imports_no_framework() -> None:
+    code = (
+        "import sys, runtime, runtime.session, runtime.inference\n"
+        "print([n for n in ('torch', 'onnx', 'onnxruntime', 'tensorrt', 'matplotlib', 'rich') if n in sys.modules])"
+    )
+    assert run_python(code) == "[]"
+
+
+def test_inference_on_a_device_without_torch_and_onnx(model: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "sys.modules.update(dict.fromkeys(['torch', 'onnx', 'onnxscript', 'safetensors', 'tensorrt']))  # blocked\n"
+        "import numpy as np\n"
+        "from runtime.session import Session\n"
+        "from runtime.inference import infer\n"
+        "np.save(sys.argv[2], np.full((4, 8), 2, np.uint8))\n"
+        "with Session.open(sys.argv[1]) as session:\n"
+        "    report = infer(session, [sys.argv[2]], sys.argv[3])\n"
+        "from PIL import Image\n"
+        "print(np.unique(np.asarray(Image.open(sys.argv[3]))), report.backend)"
+    )
+    printed = run_python(code, str(model), str(tmp_path / "map.npy"), str(tmp_path / "out.png"))
+    assert printed == "[20] onnxruntime-cpu"
+
+
+def test_classes_travel_with_the_model(model: Path) -> None:
+    with Session.open(model) as session:
+        assert session.card.classes == CLASSES
