@@ -14,7 +14,7 @@ PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 READY := $(VENV)/.ready
-SOURCES := cli.py runtime engines calibration export lggan tests
+SOURCES := cli.py commands runtime engines calibration export lggan tests
 
 .PHONY: help demo test lint build-check setup clean distclean
 
@@ -28,7 +28,7 @@ help:
 	  'make clean        remove what was built and printed; make distclean removes .venv too'
 
 demo: $(READY)
-	$(BIN)/lggan demo --output demo --force
+	$(BIN)/lggan demo --out demo --force
 
 test: lint
 	$(BIN)/python -m pytest --durations=15 $(PYTEST_ARGS)

@@ -11,7 +11,7 @@ import onnxruntime
 from onnx import ModelProto, TensorProto, helper
 
 from calibration.emulation import emulate_half
-from calibration.graphs import STANDARD_DOMAINS
+from calibration.graphs import STANDARD_DOMAINS, static_shapes
 from runtime.contract.card import ModelCard
 from runtime.contract.errors import BackendError
 from runtime.contract.progress import Progress
@@ -32,7 +32,7 @@ class Accuracy:
     Attributes:
         psnr: dB per map, of the picture's bytes (peak 255) or of its floats (peak 2); ``inf`` where equal.
         largest_difference: over all maps, in grey levels (bytes) or in units of [-1, 1] (floats).
-        peaks: of every FP16 tensor, largest first.
+        peaks: of every FP16 tensor, in the order of the graph.
         macs: multiply-accumulates of the convolutions for one map, and of those that compute in FP16.
     """
 
@@ -41,6 +41,11 @@ class Accuracy:
     peaks: tuple[Peak, ...]
     macs: int
     half_macs: int
+
+    @property
+    def largest_peak(self) -> Peak:
+        """The FP16 tensor that came closest to the end of FP16's range."""
+        return max(self.peaks, key=lambda peak: peak.value, default=Peak("", 0.0))
 
 
 def measure(
@@ -73,8 +78,8 @@ def measure(
             per_conv = [(c.output in half, math.prod(values[c.shape_output].tolist()) * c.factor) for c in convolutions]
             macs, half_macs = sum(n for _, n in per_conv), sum(n for flag, n in per_conv if flag)
             task.advance(1, f"{psnr[-1]:.1f} dB")
-    ordered = sorted((Peak(name, value) for name, value in peaks.items()), key=lambda peak: (-peak.value, peak.tensor))
-    return Accuracy(tuple(psnr), difference, tuple(ordered), macs, half_macs)
+    in_order = tuple(Peak(name, value) for name, value in peaks.items())
+    return Accuracy(tuple(psnr), difference, in_order, macs, half_macs)
 
 
 def draw_inputs(card: ModelCard, seed: int) -> dict[str, np.ndarray]:
@@ -101,7 +106,7 @@ class _Convolution:
 
 def _probe(model: ModelProto, half_nodes: Sequence[str]) -> list[_Convolution]:
     """Add outputs to ``model``: the peak of every FP16 tensor and the shapes that count the convolutions' work."""
-    weights = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    weights = static_shapes(model)  # not of initialisers alone: a weight can be cut out of a larger one
     convolutions = []
     for node in list(model.graph.node):
         if node.domain in STANDARD_DOMAINS and node.op_type in ("Conv", "ConvTranspose") and node.input[1] in weights:
@@ -121,6 +126,7 @@ def _probe(model: ModelProto, half_nodes: Sequence[str]) -> list[_Convolution]:
 def _session(model: ModelProto, what: str) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave the cores to others while waiting
     try:
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions share no base class

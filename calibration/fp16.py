@@ -128,7 +128,7 @@ def convert_fp16(
         subnormal=facts.subnormal,
         psnr=accuracy.psnr,
         largest_difference=accuracy.largest_difference,
-        largest_peak=accuracy.peaks[0],
+        largest_peak=accuracy.largest_peak,
         seconds=time.perf_counter() - start,
     )
 
@@ -137,7 +137,7 @@ def _gate(accuracy: Accuracy, options: Fp16Options) -> None:
     over = [peak for peak in accuracy.peaks if peak.value > HALF_MAX]
     if over:
         raise GateError(
-            f"{len(over)} tensors overflow FP16 (largest value 65504), among them {over[-1].tensor!r}; "
+            f"{len(over)} tensors overflow FP16 (largest value 65504), the first is {over[0].tensor!r}; "
             "keep this model in FP32"
         )
     worst = min(accuracy.psnr)
@@ -155,7 +155,7 @@ def _typed_card(card: ModelCard, facts: HalfFacts, accuracy: Accuracy) -> ModelC
         "maps": len(accuracy.psnr),
         "psnr_db": [round(value, 2) if math.isfinite(value) else None for value in accuracy.psnr],  # None: equal
         "largest_difference": round(accuracy.largest_difference, 6),
-        "largest_peak": round(accuracy.peaks[0].value, 3),
+        "largest_peak": round(accuracy.largest_peak.value, 3),
         "half_mac_share": round(_share(accuracy.half_macs, accuracy.macs), 4),
         "islands": dict(sorted(reasons.items())),
         "flushed_weights": facts.flushed,

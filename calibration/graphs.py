@@ -35,6 +35,17 @@ def element_types(model: ModelProto) -> dict[str, int]:
     return types
 
 
+def static_shapes(model: ModelProto) -> dict[str, tuple[int, ...]]:
+    """Shape of every tensor of the main graph whose shape inference knows in numbers, initialisers included."""
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    for info in graph.value_info:
+        sides = info.type.tensor_type.shape.dim
+        if info.type.tensor_type.HasField("shape") and all(side.HasField("dim_value") for side in sides):
+            shapes[info.name] = tuple(side.dim_value for side in sides)
+    return shapes
+
+
 def refuse_control_flow(nodes: Iterable[NodeProto]) -> None:
     """Raise `InputError` for If, Loop and Scan, which no graph of this project contains."""
     for node in nodes:

@@ -212,9 +212,7 @@ def _checked_half(values: np.ndarray, name: str) -> np.ndarray:
         )
     largest = float(np.abs(values).max(initial=0.0))
     if largest > HALF_MAX:
-        raise InputError(
-            f"the weight {name!r} reaches {largest:g}, FP16 ends at {HALF_MAX:g}; keep this model in FP32"
-        )
+        raise InputError(f"the weight {name!r} reaches {largest:g}, FP16 ends at {HALF_MAX:g}; keep this model in FP32")
     return values.astype(np.float16)
 
 

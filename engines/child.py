@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -117,7 +118,7 @@ def _converse(process: subprocess.Popen[bytes], job: Job, model: bytes, progress
         }
         process.stdin.write(json.dumps(header).encode() + b"\n" + model)
         process.stdin.flush()
-    log: dict[str, None] = {}  # in order, without repetition
+    log: list[str] = []
     with progress.task("build the engine", 1.0) as task:
         shown = 0.0
         for line in process.stdout:
@@ -130,7 +131,7 @@ def _converse(process: subprocess.Popen[bytes], job: Job, model: bytes, progress
                 task.advance(share - shown, event["progress"]["phase"])
                 shown = share
             elif "log" in event:
-                log.setdefault(event["log"])
+                log.append(event["log"])
             elif "done" in event:
                 heard.done = event["done"]
                 task.advance(1.0 - shown)
@@ -138,8 +139,21 @@ def _converse(process: subprocess.Popen[bytes], job: Job, model: bytes, progress
             elif "error" in event:
                 heard.error = event["error"]
                 break
-    heard.log = tuple(log)
+    heard.log = _without_repetition(log)
     return heard
+
+
+def _without_repetition(messages: list[str]) -> tuple[str, ...]:
+    """Each message once, in order; those that differ in names and numbers alone are counted behind the first."""
+    count: dict[str, int] = {}
+    first: dict[str, str] = {}
+    for message in messages:
+        kind = re.sub(r"\S*[\d_]\S*", "#", message)
+        count[kind] = count.get(kind, 0) + 1
+        first.setdefault(kind, message)
+    return tuple(
+        text + (f" (and {count[kind] - 1} like it)" if count[kind] > 1 else "") for kind, text in first.items()
+    )
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -6,6 +6,7 @@ Spectral normalisation is folded in the checkpoint already (`lggan.networks.gene
 from __future__ import annotations
 
 import copy
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +14,10 @@ from torch.nn.functional import interpolate, relu
 
 from lggan.networks.decoder import Decoder
 from lggan.networks.encoder import Encoder
-from lggan.networks.generator import LGGANGenerator
 from lggan.networks.local_branch import ResidualBlock
 from lggan.networks.spade import SPADE
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 class FoldedSPADE(nn.Module):
@@ -35,7 +37,8 @@ class FoldedSPADE(nn.Module):
     def __init__(self, spade: SPADE) -> None:
         super().__init__()
         mean, var = spade.norm.running_mean, spade.norm.running_var
-        assert mean is not None and var is not None  # SPADE always keeps running statistics
+        assert mean is not None, "SPADE keeps running statistics"
+        assert var is not None
         a = (var.double() + spade.norm.eps).rsqrt()  # [C]
         b = -a * mean.double()
         gamma, beta = spade.gamma.weight.double(), spade.beta.weight.double()  # [C, hidden, 3, 3]
@@ -45,7 +48,7 @@ class FoldedSPADE(nn.Module):
         bias = torch.cat([a * one_plus, _bias_of(spade.beta) + b * one_plus])
         dtype = spade.gamma.weight.dtype
         self.shared = spade.shared
-        self.modulation = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2:], padding=spade.gamma.padding)
+        self.modulation = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[-1], padding=weight.shape[-1] // 2)
         self.modulation.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
         self.modulation.bias = nn.Parameter(bias.to(dtype), requires_grad=False)
 
@@ -55,8 +58,8 @@ class FoldedSPADE(nn.Module):
         return x * scale + shift
 
 
-def folded(generator: LGGANGenerator) -> LGGANGenerator:
-    """A rewritten copy of a generator in evaluation mode; the original is left as it is.
+def folded(generator: ModuleT) -> ModuleT:
+    """A rewritten copy of a generator (or a part of one) in evaluation mode; the original is left as it is.
 
     Batch norm goes into SPADE's modulation (`FoldedSPADE`). Biases in front of an instance norm go: the norm subtracts
     the mean and the bias with it.

@@ -19,14 +19,13 @@ class CheckInput:
 
 
 def built_in(card: ModelCard) -> list[CheckInput]:
-    """A street-like picture at the model's own size, a batch of two at half size, and an upright one: four maps."""
-    half = tuple(max(card.stride, side // 2 // card.stride * card.stride) for side in (card.height, card.width))
-    upright = (half[0] + card.stride, half[1])
+    """A street-like picture at the model's own size, a batch of two at half size, and a taller one: four maps."""
+    height, width = (max(card.stride, side // 2 // card.stride * card.stride) for side in (card.height, card.width))
     classes = len(card.classes)
     return [
         _check_input("bands and blocks", [_street(card.height, card.width, classes, 1)], card),
-        _check_input("stripes, regions", [_stripes(*half, classes), _regions(*half, classes, 2)], card),
-        _check_input("regions", [_regions(*upright, classes, 3)], card),
+        _check_input("stripes, regions", [_stripes(height, width, classes), _regions(height, width, classes, 2)], card),
+        _check_input("regions", [_regions(height + card.stride, width, classes, 3)], card),
     ]
 
 

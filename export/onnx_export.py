@@ -81,7 +81,7 @@ def export_onnx(
         float_bytes = onnx_bytes(float_model)
         image_bytes = onnx_bytes(model) if options.output is OutputKind.IMAGE else None
         difference = compare(generator, inputs, float_bytes, image_bytes, task)
-        check_gate(difference)
+        check_gate(difference, generator, inputs)
         one_class = single_class(card)
         one_class_difference = compare(generator, [one_class], float_bytes, image_bytes, task)
         card = replace(

@@ -42,9 +42,7 @@ def append_picture_head(model: onnx.ModelProto) -> onnx.ModelProto:
     graph.node.append(
         helper.make_node("Transpose", ["image_rounded"], ["image_nhwc"], name="picture/Transpose", perm=[0, 2, 3, 1])
     )
-    graph.node.append(
-        helper.make_node("Cast", ["image_nhwc"], [IMAGE], name="picture/Cast", to=TensorProto.UINT8)
-    )
+    graph.node.append(helper.make_node("Cast", ["image_nhwc"], [IMAGE], name="picture/Cast", to=TensorProto.UINT8))
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info(IMAGE, TensorProto.UINT8, ["N", "H", "W", 3]))
     return copy

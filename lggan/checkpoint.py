@@ -12,11 +12,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
+from torch.nn.utils import parametrize
 
 from lggan.config import GeneratorConfig
 from lggan.networks.generator import LGGANGenerator, fold_spectral_norm
 from runtime.contract.card import CARD_KEY, ModelCard
-from runtime.contract.errors import InputError
+from runtime.contract.errors import InputError, UsageError
 from runtime.contract.files import write_bytes
 
 MAX_BYTES = 4 << 30
@@ -39,7 +40,10 @@ def save_generator(
     Raises:
         InputError: a weight is not finite.
         UsageError, MissingError: see `runtime.contract.files.atomic_path`.
+        ValueError: spectral normalisation is still in place (a mistake of the caller, not of the user).
     """
+    if any(parametrize.is_parametrized(module) for module in generator.modules()):
+        raise ValueError("the generator is spectrally normalised; fold_spectral_norm comes before saving")
     state = {name: _stored(name, tensor, dtype) for name, tensor in generator.state_dict().items() if _kept(name)}
     card = replace(card, generator=generator.config.to_dict())
     write_bytes(path, save_tensors(state, metadata={CARD_KEY: card.to_json()}), force=force)
@@ -58,9 +62,14 @@ def load_generator(path: str | Path) -> tuple[LGGANGenerator, ModelCard]:
         state = load_tensors(data)
     except (SafetensorError, ValueError, RuntimeError) as error:
         raise InputError(f"{path} is damaged ({error}); copy it again or train anew") from error
-    generator = LGGANGenerator(GeneratorConfig.from_dict(card.generator))
-    expected = {name: tensor for name, tensor in generator.state_dict().items() if _kept(name)}
-    _check_tensors(path, state, expected)
+    config = _config(path, card)
+    try:
+        with torch.device("meta"):  # shapes without memory, however large the card makes the network out to be
+            skeleton = LGGANGenerator(config)
+    except (RuntimeError, TypeError, OverflowError) as error:  # beyond 64 bits
+        raise InputError(f"{path} describes a network beyond any size; get the original file") from error
+    _check_tensors(path, state, {name: tensor for name, tensor in skeleton.state_dict().items() if _kept(name)})
+    generator = LGGANGenerator(config)
     generator.load_state_dict({name: tensor.float() for name, tensor in state.items()}, strict=False)
     return generator.eval().requires_grad_(False), card
 
@@ -124,9 +133,28 @@ def _card(path: Path, data: bytes) -> ModelCard:
         metadata = header.get("__metadata__", {})
     except (ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{foreign}: its header is not JSON") from error
-    if not isinstance(metadata, dict) or CARD_KEY not in metadata:
+    if not isinstance(metadata, dict) or not isinstance(metadata.get(CARD_KEY), str):
         raise InputError(f"{path} holds no model card of lggan; only files of 'lggan train' and 'import-weights' do")
-    return ModelCard.from_json(metadata[CARD_KEY])
+    try:
+        return ModelCard.from_json(metadata[CARD_KEY])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _config(path: Path, card: ModelCard) -> GeneratorConfig:
+    """The card's generator, which must agree with what the card tells the other rooms."""
+    try:
+        config = GeneratorConfig.from_dict(card.generator)
+    except (InputError, UsageError) as error:
+        raise InputError(f"{path}: {error}") from error
+    told = (len(card.classes), card.instances, card.stride, card.height, card.width)
+    built = (config.classes, config.edges, config.stride, config.height, config.width)
+    if told != built:
+        raise InputError(
+            f"{path}: its card tells (classes, instances, stride, height, width) {told}, its generator is for {built}; "
+            "the file was edited, get the original"
+        )
+    return config
 
 
 def _check_tensors(path: Path, state: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

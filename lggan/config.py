@@ -8,6 +8,8 @@ from typing import Any
 
 from runtime.contract.errors import InputError, UsageError
 
+MAX_RESIDUAL_BLOCKS = 1000  # a checkpoint that claims more is not worth building
+
 
 class UpsamplingDepth(str, Enum):
     """How many times the global branch doubles its start grid."""
@@ -117,8 +119,10 @@ class GeneratorConfig:
         for name in ("ngf", "spade_hidden"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be positive")
-        if self.residual_blocks < 0:
-            raise UsageError(f"residual_blocks is {self.residual_blocks}; it cannot be negative")
+        if not 0 <= self.residual_blocks <= MAX_RESIDUAL_BLOCKS:
+            raise UsageError(
+                f"residual_blocks is {self.residual_blocks}; it must lie between 0 and {MAX_RESIDUAL_BLOCKS}"
+            )
         if self.widest and self.widest < 4 * self.ngf:
             raise UsageError(f"widest is {self.widest}; it must be 0 or at least 4 ngf, {4 * self.ngf}")
         for name in ("height", "width"):
@@ -166,16 +170,24 @@ class GeneratorConfig:
         try:
             values = dict(plain)
             sau = dict(values.pop("sau", {}))
+            _check_kinds(values)
+            _check_kinds(sau, "sau.")
             if "placement" in sau:
                 sau["placement"] = SauPlacement(sau["placement"])
             if "window" in sau:
                 sau["window"] = SauWindow(sau["window"])
             if "depth" in values:
                 values["depth"] = UpsamplingDepth(values["depth"])
-            config = cls(sau=SauConfig(**sau), **values)
+            return cls(sau=SauConfig(**sau), **values)
         except (TypeError, ValueError) as error:
             raise InputError(f"the generator's configuration is not readable: {error}") from error
-        for name in ("classes", "height", "width", "heads", "ngf", "widest", "spade_hidden", "residual_blocks"):
-            if type(getattr(config, name)) is not int:
-                raise InputError(f"the generator's {name} is {getattr(config, name)!r}; a whole number is expected")
-        return config
+
+
+def _check_kinds(table: dict[str, Any], prefix: str = "") -> None:
+    """Everything is a whole number, but for the enumerations (checked by their values) and the one switch."""
+    for name, value in table.items():
+        if name not in ("depth", "placement", "window"):
+            wanted = bool if name == "edges" else int
+            if type(value) is not wanted:
+                kind = "true or false" if wanted is bool else "a whole number"
+                raise ValueError(f"{prefix}{name} is {value!r}; {kind} is expected")

@@ -24,6 +24,7 @@ from runtime.contract.files import sha256_of
 LICENCE = "CC BY-NC-SA 4.0 (the authors' released weights); non-commercial use only"
 _BLOCKS = ("head_0", "G_middle_0", "G_middle_1", "up_0", "up_1", "up_2", "up_3")
 _LISTED = 6
+_MAX_WIDTH = 1024  # of the first layer; the released networks have 64
 
 # Module names of the released files and ours.
 _RENAMES: tuple[tuple[str, str], ...] = (
@@ -79,8 +80,10 @@ def import_official(path: str | Path, preset: Preset, output: str | Path, *, for
     sau = SauConfig(placement=SauPlacement.NONE)
     config = replace(preset.generator, ngf=width, widest=0, sau=sau)
     state, dropped = translate(official)
+    with torch.device("meta"):  # shapes without memory, however large the file makes itself out to be
+        expected = LGGANGenerator(config).state_dict()
+    _check(path, preset.name, state, expected)
     generator = LGGANGenerator(config)
-    _check(path, preset.name, state, generator.state_dict())
     generator.load_state_dict(state, strict=False)
     card = replace(
         preset.card(),
@@ -130,7 +133,7 @@ def _fold(official: dict[str, Tensor]) -> dict[str, Tensor]:
             continue
         stem = name[: -len("_orig")]
         u, v = official.get(f"{stem}_u"), official.get(f"{stem}_v")
-        matrix = tensor.flatten(1).double()
+        matrix = tensor.flatten(1).double() if tensor.dim() > 1 else tensor.double().reshape(-1, 1)
         if u is None or v is None or u.shape != matrix.shape[:1] or v.shape != matrix.shape[1:]:
             raise InputError(
                 f"{stem} is spectrally normalised, but its vectors {stem}_u and {stem}_v are missing or misshapen; "
@@ -145,7 +148,10 @@ def _width(path: Path, official: dict[str, Tensor]) -> int:
     first = official.get("conv1.weight")
     if first is None or first.dim() != 4:
         raise InputError(f"{path} has no conv1.weight with four dimensions; it is no LGGAN generator")
-    return int(first.shape[0])
+    width = int(first.shape[0])
+    if not 1 <= width <= _MAX_WIDTH:
+        raise InputError(f"{path} is {width} channels wide in its first layer; it is no LGGAN generator")
+    return width
 
 
 def _check(path: Path, preset: str, state: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

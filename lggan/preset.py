@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum
@@ -72,8 +73,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name in ("batch", "discriminator_width", "lr_generator", "lr_discriminator"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"train.{name} is {getattr(self, name)}; it must be positive")
+            if not 0 < getattr(self, name) < math.inf:
+                raise UsageError(f"train.{name} is {getattr(self, name)}; it must be positive and finite")
+        if self.seed < 0:
+            raise UsageError(f"train.seed is {self.seed}; it must not be negative")
         if self.epochs < 0 or self.decay_epochs < 0 or self.epochs + self.decay_epochs == 0:
             raise UsageError("train.epochs and train.decay_epochs must not be negative, and not both zero")
         for name in ("ema", "beta1", "beta2"):
@@ -139,7 +142,7 @@ def load_preset(name_or_path: str) -> Preset:
         raise UsageError(f"there is no preset {name_or_path!r}; choose {_listed()} or name a .toml file")
     try:
         return _read(tomllib.loads(text.decode("utf-8")))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{origin} is not readable TOML: {error}") from error
     except KeyError as error:
         raise InputError(f"{origin} lacks the entry {error}") from error
@@ -162,6 +165,11 @@ def _read(raw: dict[str, Any]) -> Preset:
     unknown = set(raw) - {"name", "void", "layout", "classes", "generator", "losses", "train"}
     if unknown:
         raise ValueError(f"unknown entries {', '.join(sorted(unknown))}")
+    for name in ("generator", "losses", "train"):
+        if not isinstance(raw.get(name, {}), dict):
+            raise ValueError(f"{name} is {raw[name]!r}; a table [{name}] is expected")
+    if "classes" in raw["generator"]:
+        raise ValueError("generator.classes follows from the list of classes; remove it")
     classes = tuple(ClassInfo(str(entry["name"]), _color(entry["color"])) for entry in raw["classes"])
     void = raw.get("void")
     if void is not None and not 0 <= void < len(classes):
@@ -189,7 +197,7 @@ def _fill(kind: type[Value], table: dict[str, Any]) -> Value:
             value = float(value)
         elif issubclass(wanted, Enum):
             value = wanted(value)
-        if type(value) is not wanted:
+        if type(value) is not wanted or (isinstance(value, float) and not math.isfinite(value)):
             raise ValueError(f"{name} is {value!r}; {wanted.__name__} is expected")
         values[name] = value
     return kind(**values)

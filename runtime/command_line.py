@@ -29,47 +29,79 @@ from runtime.console import Console, Verbosity
 from runtime.contract.errors import LgganError, MissingError
 from runtime.contract.files import explain_os_error
 
+DISTRIBUTION = "lggan-edge"
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 _UNEXPECTED = 5
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _OURS = ("runtime", "lggan", "export", "calibration", "engines", "cli")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class _Program(click.Group):
-    """Lists its verbs in the order in which they were written, which is the order of use."""
+    """Lists its verbs in the order in which they were added, which is the order of use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):  # click would cut the sentences off
+            formatter.write_dl([(name, verb.get_short_help_str(limit=200)) for name, verb in self.commands.items()])
+
+
+def version_option(function: Function) -> Function:
+    """``--version``: of the installed distribution."""
+
+    def show(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+        if not value or ctx.resilient_parsing:
+            return
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            number = version(DISTRIBUTION)
+        except PackageNotFoundError:
+            number = "of an unknown version: run from its source folder, not installed"
+        click.echo(f"{DISTRIBUTION} {number}")
+        ctx.exit()
+
+    help_text = "Show the version and exit."
+    return click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=show, help=help_text)(
+        function
+    )
+
 
 def program(function: Callable[..., None]) -> click.Group:
     """Make a function the top of the command line (`lggan`)."""
-    return click.command(cls=_Program, context_settings={"help_option_names": ["-h", "--help"]})(function)
+    return click.command(cls=_Program, context_settings=_CONTEXT)(function)
 
 
-def verb(parent: click.Group, *, example: str, extra: str = "") -> Callable[[Callable[..., None]], click.Command]:
+def verb(*, example: str, extra: str = "") -> Callable[[Callable[..., None]], click.Command]:
     """Make a function a verb: ``import_weights`` becomes ``lggan import-weights``.
 
     The function gets a `Console` first, then its options. While it runs, whatever a library prints goes to stderr.
 
     Args:
-        parent: the program.
         example: shown at the end of the help; several lines are possible.
         extra: the extra of `pyproject.toml` that brings the packages this verb needs beyond the base install.
     """
 
     def decorate(function: Callable[..., None]) -> click.Command:
+        name = function.__name__.replace("_", "-")
+
         @functools.wraps(function)
         def run_verb(**options: Any) -> None:
             console = click.get_current_context().find_object(Console) or Console()
-            with _for_results_only(console), _explain_missing_package(name, extra):
-                function(console, **options)
+            try:
+                with _for_results_only(console), _explain_missing_package(name, extra):
+                    function(console, **options)
+            except BrokenPipeError as error:  # before click makes a plain 1 of it
+                raise click.exceptions.Exit(_leave_quietly()) from error
 
-        name = function.__name__.replace("_", "-")
         epilog = "\b\nExample:\n" + "\n".join(f"  {line}" for line in example.strip().splitlines())
-        return parent.command(name=name, epilog=epilog)(_common_options(run_verb))
+        command = click.command(name=name, epilog=epilog, context_settings=_CONTEXT)(run_verb)
+        command.params += _common_options()
+        return command
 
     return decorate
 
@@ -90,6 +122,9 @@ def run(parent: click.Group, arguments: Sequence[str] | None = None) -> int:
         return _report(console, "interrupted", INTERRUPTED, "KeyboardInterrupt")
     except KeyboardInterrupt:
         return _report(console, "interrupted", INTERRUPTED, "KeyboardInterrupt")
+    except click.exceptions.NoArgsIsHelpError as error:
+        sys.stderr.write(f"{error.format_message()}\n")
+        return error.exit_code
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx is not None else "lggan"
         return _report(console, f"{error.format_message()} (see `{where} --help`)", error.exit_code, "UsageError")
@@ -138,7 +173,7 @@ def out_option(help_text: str) -> Callable[[Function], Function]:
 
 def threads_option(function: Function) -> Function:
     """``--threads``: of one call on the CPU."""
-    return click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads of one call.  [default: cores]")(
+    return click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="CPU threads of one call.")(
         function
     )
 
@@ -159,27 +194,31 @@ def fit_option(function: Function) -> Function:
 PATH = click.Path(path_type=Path)
 
 
-def _common_options(function: Function) -> Function:
+def _common_options() -> list[click.Parameter]:
     """``--json``, ``-q`` and ``-v``, which every verb has; they are settings of the console, not of the verb."""
 
     def set_json(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         if value:
             ctx.ensure_object(Console).json = True
 
-    def set_verbosity(level: Verbosity) -> Callable[[click.Context, click.Parameter, bool], None]:
-        def apply(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-            if value:
-                ctx.ensure_object(Console).verbosity = level
+    def set_quiet(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+        if value:
+            ctx.ensure_object(Console).verbosity = Verbosity.QUIET
 
-        return apply
-
-    def flag(*names: str, callback: Callable[[click.Context, click.Parameter, bool], None], help_text: str) -> Any:
-        return click.option(*names, is_flag=True, is_eager=True, expose_value=False, callback=callback, help=help_text)
+    def set_verbose(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+        if value:
+            ctx.ensure_object(Console).verbosity = Verbosity.VERBOSE
 
     verbose = "Also show warnings and logs of the libraries, and tracebacks."
-    function = flag("-v", "--verbose", callback=set_verbosity(Verbosity.VERBOSE), help_text=verbose)(function)
-    function = flag("-q", "--quiet", callback=set_verbosity(Verbosity.QUIET), help_text="No progress.")(function)
-    return flag("--json", callback=set_json, help_text="Print the result as one JSON object.")(function)
+    return [
+        # eager: a usage error in another option must know already how to speak
+        click.Option(names, is_flag=True, is_eager=True, expose_value=False, callback=callback, help=help_text)
+        for names, callback, help_text in (
+            (["--json"], set_json, "Print the result as one JSON object."),
+            (["-q", "--quiet"], set_quiet, "No progress and no notes, errors only."),
+            (["-v", "--verbose"], set_verbose, verbose),
+        )
+    ]
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.contract.errors import InputError
+from runtime.contract.errors import GateError, InputError
 from runtime.contract.progress import Progress, SilentProgress
 from runtime.profiler.worker import LabelMap
 
@@ -79,6 +79,20 @@ def compare(
             pictures.append((entry.name, of_this.difference()))
             task.advance(note=entry.name)
     return Comparison(sums.difference(), tuple(pictures))
+
+
+def check_limits(
+    comparison: Comparison, *, max_levels: int | None = None, min_psnr: float | None = None
+) -> GateError | None:
+    """The error that says which limit the comparison breaks, or None if it keeps both; None as a limit is no limit."""
+    overall = comparison.overall
+    faults = []
+    if max_levels is not None and overall.max_levels > max_levels:
+        faults.append(f"the largest difference is {overall.max_levels} levels, {max_levels} were allowed")
+    name, worst = comparison.worst
+    if min_psnr is not None and worst.psnr_db < min_psnr:
+        faults.append(f"the lowest PSNR is {worst.psnr_db:.1f} dB ({name}), {min_psnr:g} dB were asked for")
+    return GateError("; ".join(faults)) if faults else None
 
 
 class _Sums:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,11 +21,13 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     import rich.console
     import rich.progress
+    import rich.table
 
     from runtime.contract.progress import Task
 
 SPARSE_SECONDS = 10.0  # between two lines of progress where stderr is not a terminal
 PLAIN_WIDTH = 120  # columns of a table that is written to a file or a pipe
+_MOST_TURNED_ROWS = 6
 _LONGEST = 20_000  # letters of one line; a longer one is not meant for a person
 
 
@@ -88,20 +91,33 @@ class Console:
         for name, value in pairs:
             self.out.write(f"  {safe(name):<{width}}  {safe(str(value))}\n")
 
-    def table(self, columns: Sequence[Column], rows: Sequence[Sequence[object]]) -> None:
-        """A table; cells fold where the terminal is too narrow, nothing is cut off."""
+    def entry(self, status: str, name: str, value: str, fix: str = "") -> None:
+        """One line of a checklist, and the cure below it; long values are wrapped on a terminal."""
         if self.json:
             return
-        from rich.box import SIMPLE_HEAD
-        from rich.table import Table
-        from rich.text import Text
+        import textwrap
 
-        table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-        for column in columns:
-            table.add_column(Text(column.title), justify="right" if column.right else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(safe(str(cell))) for cell in row))
-        self._rich(self.out).print(table)
+        start = f"  {status:<8} {safe(name):<13} "
+        rest = " " * len(start)
+        width = max(_terminal_width(self.out) or 10_000, 50)
+        text = textwrap.fill(safe(value), width, initial_indent=start, subsequent_indent=rest, break_on_hyphens=False)
+        self.out.write(f"{text}\n")
+        if fix:
+            self.out.write(f"{rest}→ {safe(fix)}\n")
+
+    def table(self, columns: Sequence[Column], rows: Sequence[Sequence[object]]) -> None:
+        """A table. Where the terminal is too narrow for few rows they become columns; else cells fold, uncut."""
+        if self.json:
+            return
+        cells = [[safe(str(cell)) for cell in row] for row in rows]
+        console = self._rich(self.out)
+        table = _rich_table(columns, cells)
+        wanted = console.measure(table, options=console.options.update(width=_LONGEST)).maximum
+        if wanted > console.width and len(rows) <= _MOST_TURNED_ROWS:
+            turned = list(zip(*([column.title for column in columns], *cells), strict=True))
+            heads = [Column(turned[0][0]), *(Column(name, right=True) for name in turned[0][1:])]
+            table = _rich_table(heads, turned[1:])
+        console.print(table)
 
     # --- everything else, stderr ---
 
@@ -224,9 +240,9 @@ class _SparseTask:
         self._write(f"{self._name}: {'done' if error is None else 'stopped'} after {duration(seconds)}")
 
     def _line(self, seconds: float) -> str:
-        parts = [f"{self._done:g}"]
+        parts = [_number(self._done)]
         if self._total:
-            parts = [f"{self._done:g}/{self._total:g}", f"{100 * self._done / self._total:.0f} %"]
+            parts = [f"{_number(self._done)}/{_number(self._total)}", f"{100 * self._done / self._total:.0f} %"]
             if 0 < self._done < self._total:
                 parts.append(f"eta {duration(seconds * (self._total - self._done) / self._done)}")
         if self._note:
@@ -252,6 +268,23 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} TiB"
+
+
+def _rich_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> rich.table.Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(Text(column.title), justify="right" if column.right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value == int(value) else f"{value:.1f}"
 
 
 def safe(text: str) -> str:
@@ -295,3 +328,8 @@ def _colourful(stream: TextIO) -> bool:
 def _columns() -> int:
     text = os.environ.get("COLUMNS", "")
     return int(text) if text.isascii() and text.isdigit() else 0
+
+
+def _terminal_width(stream: TextIO) -> int:
+    """Columns of the terminal, or of the variable COLUMNS; 0 where the stream is neither."""
+    return shutil.get_terminal_size().columns if _is_terminal(stream) else _columns()

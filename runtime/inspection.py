@@ -21,7 +21,8 @@ from runtime.contract.onnx_wire import check_model_file
 
 _MAX_HEADER = 100_000_000  # bytes; the safetensors library refuses longer ones, too
 _MAX_RECORD = 1 << 24
-_SHORT = 200  # letters of one value
+_SHORT = 400  # letters of one value
+_SAID_BY_THE_CARD = ("schema", "inputs", "outputs", "checkpoint_sha256", "precision")  # entries of a record
 _ENGINE_SUFFIXES = (".engine", ".plan", ".trt", ".rtx")
 _PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt")
 
@@ -56,16 +57,19 @@ class Inspection:
 def inspect_file(path: str | Path) -> Inspection:
     """Read the card and the facts of a checkpoint (.safetensors), a model (.onnx) or an engine's record (.json).
 
-    For an engine itself, the record beside it is read: an engine is executable code, and is not opened to look at it.
+    For an engine itself, the record beside it is read, and whether it describes these very bytes: an engine is
+    executable code, and is not opened to look at it.
 
     Raises:
-        InputError: absent, damaged, or none of these; an engine without a record.
+        InputError: absent, damaged, or none of these; an engine without a record, or with that of another one.
         MissingError: no permission to read it.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix in _ENGINE_SUFFIXES:
-        return inspect_file(_record_of(path))
+        inspection = inspect_file(_record_of(path))
+        _check_engine(path, inspection)
+        return inspection
     if suffix in _PICKLE_SUFFIXES:
         raise InputError(
             f"{path} is a pickle of PyTorch, which can run code when it is opened; "
@@ -106,16 +110,29 @@ def describe(inspection: Inspection) -> list[tuple[str, str]]:
                 sides = ", ".join(str(side) for side in tensor.shape)
                 lines.append((title, f"{tensor.name} {tensor.dtype} [{sides}]"))
         lines += [("made by", line) for line in card.provenance]
-        lines += [(f"verified {name}", _short(value)) for name, value in card.verification.items()]
+        plain = {name: value for name, value in card.verification.items() if not isinstance(value, dict)}
+        nested = [(name, value) for name, value in card.verification.items() if isinstance(value, dict)]
+        lines += [("verified", _short(plain))] if plain else []
+        lines += [(f"verified {name.replace('_', ' ')}", _short(value)) for name, value in nested]
         lines.append(("licence", card.licence or "not stated"))
         if card.checkpoint_sha256:
             lines.append(("checkpoint", card.checkpoint_sha256))
-    lines += [(name, _short(value)) for name, value in inspection.facts.items()]
-    return lines
+    hidden = () if card is None else _SAID_BY_THE_CARD
+    return lines + [
+        (name.replace("_", " "), _short(value)) for name, value in inspection.facts.items() if name not in hidden
+    ]
 
 
 def _short(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, dict):
+        text = ", ".join(
+            f"{name} ({_short(item)})" if isinstance(item, dict | list) else f"{name} {_short(item)}"
+            for name, item in value.items()
+        )
+    elif isinstance(value, list | tuple):
+        text = ", ".join(_short(item) for item in value) or "none"
+    else:
+        text = "none" if value is None else str(value)
     return text if len(text) <= _SHORT else f"{text[: _SHORT - 1]}…"
 
 
@@ -139,6 +156,17 @@ def _record_of(engine: Path) -> Path:
     if not record.exists():
         raise InputError(f"the engine {engine} has no record {record}; build it again with `lggan build`")
     return record
+
+
+def _check_engine(engine: Path, record: Inspection) -> None:
+    with _opened(engine):
+        found = sha256_of(engine)
+    said = str(record.facts.get("engine_sha256"))
+    if found != said:
+        raise InputError(
+            f"{engine} is not the engine that {record.path.name} describes (SHA-256 {found[:12]}… instead of "
+            f"{said[:12]}…); build it again with `lggan build`"
+        )
 
 
 def _checkpoint(stream: BinaryIO, size: int, path: Path) -> tuple[ModelCard, dict[str, Any]]:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+_SCALE = 256.0
+
 
 class ClassScores(NamedTuple):
     """``scores`` [N, heads, heads], row c scores class c's features; ``present`` [N, heads] of zeros and ones."""
@@ -29,7 +31,9 @@ class ClassFeatureClassifier(nn.Module):
 
     def forward(self, feature: Tensor, masks: Tensor) -> ClassScores:
         pixels = feature.shape[2] * feature.shape[3]
-        # A sum per class over flattened pixels; no masked copies of the feature map.
-        pooled = torch.einsum("nkp,ncp->nkc", masks.flatten(2), feature.flatten(2)) / pixels  # [N, heads, C]
+        # A sum per class over flattened pixels; no masked copies of the feature map. In half precision a large class
+        # would sum up to infinity, hence the (exact) division by a power of two before it.
+        summed = torch.einsum("nkp,ncp->nkc", masks.flatten(2), feature.flatten(2) / _SCALE)  # [N, heads, C]
+        pooled = summed * (_SCALE / pixels)
         present = (masks.amax(dim=(2, 3)) > 0).to(feature.dtype)  # [N, heads]
         return ClassScores(self.linear(pooled), present)

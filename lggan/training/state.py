@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from lggan.networks.discriminator import MultiScaleDiscriminator
 from lggan.networks.generator import LGGANGenerator
 from lggan.training.ema import Average
 from runtime.contract.errors import InputError
-from runtime.contract.files import write_bytes
+from runtime.contract.files import sha256_of, write_bytes
 
 STATE_SCHEMA = 1
 _META = "lggan_state"
@@ -50,7 +50,35 @@ class TrainingState:
         }
 
 
-def save_state(path: Path, state: TrainingState, step: int, settings: dict[str, Any]) -> None:
+@dataclass(frozen=True)
+class Stretch:
+    """A part of a run between two interruptions: how it was computed, from which step (counted from 0) on."""
+
+    first_step: int
+    precision: str
+    device: str
+    processes: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class Past:
+    """Where a run comes from.
+
+    Attributes:
+        stretches: how its steps were computed, oldest first.
+        origin: description of the run whose weights it started from (see `adopt_networks`), or None.
+    """
+
+    stretches: tuple[Stretch, ...] = ()
+    origin: dict[str, Any] | None = None
+
+    def then(self, stretch: Stretch) -> Past:
+        """The past with one stretch more."""
+        return replace(self, stretches=(*self.stretches, stretch))
+
+
+def save_state(path: Path, state: TrainingState, step: int, settings: dict[str, Any], past: Past) -> None:
     """Write the state after ``step`` steps; atomically, so that a kill leaves the previous state."""
     tensors: dict[str, Tensor] = {}
     for prefix, network in state.networks().items():
@@ -62,17 +90,18 @@ def save_state(path: Path, state: TrainingState, step: int, settings: dict[str, 
         "schema": STATE_SCHEMA,
         "step": step,
         "settings": settings,
+        "past": asdict(past),
         "scalers": [scaler.state_dict() for scaler in state.scalers],
     }
     stored = {name: tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
     write_bytes(path, save_tensors(stored, metadata={_META: json.dumps(meta)}), force=True)
 
 
-def restore_state(path: Path, state: TrainingState, settings: dict[str, Any]) -> int:
+def restore_state(path: Path, state: TrainingState, settings: dict[str, Any]) -> tuple[int, Past]:
     """Fill ``state`` from the file.
 
     Returns:
-        The number of steps done.
+        The number of steps done, and the run's past.
 
     Raises:
         InputError: no such file, damaged, or of a run with other settings (all differences are named).
@@ -90,11 +119,37 @@ def restore_state(path: Path, state: TrainingState, settings: dict[str, Any]) ->
         for prefix, optimizer in state.optimizers().items():
             _restore_optimizer(optimizer, _below(tensors, prefix))
         for scaler, saved in zip(state.scalers, meta["scalers"], strict=True):
-            if scaler.is_enabled():
+            if scaler.is_enabled() and saved:  # empty where the stretch before ran in another precision
                 scaler.load_state_dict(saved)
-    except (RuntimeError, KeyError, ValueError) as error:
+        return int(meta["step"]), _past(meta)
+    except (RuntimeError, KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path} does not fit this run: {str(error).splitlines()[0]}") from error
-    return int(meta["step"])
+
+
+def adopt_networks(path: Path, state: TrainingState) -> Past:
+    """Start from the weights of another run, with fresh optimisers: to go on at another size, or on other data.
+
+    Returns:
+        The past of the new run: no stretches yet, and what it started from.
+
+    Raises:
+        InputError: no such file, damaged, or networks of another shape.
+    """
+    tensors, meta = _read(path)
+    try:
+        for prefix, network in state.networks().items():
+            network.load_state_dict(_below(tensors, prefix))
+        stretches = [asdict(stretch) for stretch in _past(meta).stretches]
+        generator = meta["settings"]["generator"]
+        size = {"height": generator["height"], "width": generator["width"]}
+        return Past(origin={"sha256": sha256_of(path), "steps": meta["step"], **size, "stretches": stretches})
+    except (RuntimeError, KeyError, TypeError) as error:
+        raise InputError(f"{path} cannot be started from: {str(error).splitlines()[0]}") from error
+
+
+def _past(meta: dict[str, Any]) -> Past:
+    past = meta["past"]
+    return Past(tuple(Stretch(**stretch) for stretch in past["stretches"]), past["origin"])
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

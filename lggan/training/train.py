@@ -7,8 +7,8 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from lggan.training.distributed import Process, process_group
 from lggan.training.journal import Journal
 from lggan.training.precision import TrainPrecision
 from lggan.training.samples import write_samples
-from lggan.training.state import restore_state, save_state
+from lggan.training.state import Past, Stretch, adopt_networks, restore_state, save_state
 from lggan.training.trainer import Trainer
 from runtime.contract.card import ModelCard
 from runtime.contract.errors import UsageError
@@ -37,6 +37,8 @@ GENERATOR_FILE = "generator.safetensors"
 SETTINGS_FILE = "settings.json"
 SAMPLES = 4
 
+_Done = tuple[int, dict[str, float], float]  # steps done, loss terms, seconds of the step
+
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -46,6 +48,7 @@ class TrainOptions:
         data: root of the data set.
         output: folder of the run; holds everything that the run writes.
         resume: continue the run in that folder.
+        start: training state of another run whose weights to start from; optimisers and steps start afresh.
         steps: stop after so many in all; None for the preset's epochs.
         device: auto, cpu or cuda.
         precision: of the forward passes.
@@ -59,6 +62,7 @@ class TrainOptions:
     data: Path
     output: Path
     resume: bool = False
+    start: Path | None = None
     steps: int | None = None
     device: str = "auto"
     precision: TrainPrecision = TrainPrecision.FP32
@@ -100,6 +104,8 @@ def train(preset: Preset, options: TrainOptions, progress: Progress | None = Non
     state_path = options.output / STATE_FILE
     if not options.resume and state_path.exists():
         raise UsageError(f"{options.output} holds a run already; add --resume or choose another --out")
+    if options.resume and options.start is not None:
+        raise UsageError("--resume continues this folder's run, --start-from begins a new one; give one of them")
     pairs = find_pairs(options.data, "train", preset.layout)
     data = _data_config(preset)
     dataset = PairDataset(pairs, preset.classes, preset.void, data)
@@ -113,11 +119,12 @@ def train(preset: Preset, options: TrainOptions, progress: Progress | None = Non
             raise UsageError(f"batch {preset.train.batch} cannot be shared by {process.ranks} processes evenly")
         options.precision.autocast(process.device)  # refuses what the device cannot do, before any work
         trainer = Trainer(preset, process, options.precision, perceptual)
-        first = restore_state(state_path, trainer.state, settings) if options.resume else 0
+        first, past = _beginning(state_path, options, trainer, settings)
+        past = past.then(Stretch(first, options.precision.value, process.device.type, process.ranks, torch.get_num_threads()))
         if process.leads and not options.resume:
             write_text(options.output / SETTINGS_FILE, json.dumps(settings, indent=2), force=True)
         process.barrier()
-        run = _Run(preset, options, process, trainer, dataset, plan, settings)
+        run = _Run(preset, options, process, trainer, dataset, plan, settings, past)
         return run.go(first, total, stop, progress)
 
 
@@ -133,6 +140,7 @@ class _Run:
         dataset: PairDataset,
         plan: BatchPlan,
         settings: dict[str, Any],
+        past: Past,
     ) -> None:
         self._preset = preset
         self._options = options
@@ -141,19 +149,20 @@ class _Run:
         self._dataset = dataset
         self._plan = plan
         self._settings = settings
+        self._past = past
 
     def go(self, first: int, total: int, stop: threading.Event, progress: Progress) -> TrainResult:
         begin = time.monotonic()
-        step, terms = first, {}
-        if self._process.leads:
-            with Journal(self._options.output, first) as journal, progress.task("training", total - first) as task:
-                for step, terms, seconds in self._steps(first, total, stop):
-                    if step % self._options.log_every == 0 or step == total:
-                        journal.write(step, self._plan.epoch(step - 1), seconds, terms)
-                    task.advance(1, _note(terms))
-        else:
-            for step, terms, _ in self._steps(first, total, stop):
-                pass
+        done: _Done = (first, {}, 0.0)
+        with ExitStack() as stack:
+            journal = stack.enter_context(Journal(self._options.output, first)) if self._process.leads else None
+            task = stack.enter_context((progress if journal else SilentProgress()).task("training", total - first))
+            for done in self._steps(first, total, stop):
+                step, terms, seconds = done
+                if journal and (step % self._options.log_every == 0 or step == total):
+                    journal.write(step, self._plan.epoch(step - 1), seconds, terms)
+                task.advance(1, _note(terms))
+        step, terms, _ = done
         if self._process.leads:
             self._save(step)
             self._finish(step, terms)
@@ -166,9 +175,7 @@ class _Run:
             terms=terms,
         )
 
-    def _steps(
-        self, first: int, total: int, stop: threading.Event
-    ) -> Iterator[tuple[int, dict[str, float], float]]:
+    def _steps(self, first: int, total: int, stop: threading.Event) -> Iterator[_Done]:
         shards = self._plan.shards(first, total, self._process.rank, self._process.ranks)
         loader = DataLoader(
             self._dataset,
@@ -200,7 +207,8 @@ class _Run:
         return bool(flag.item())
 
     def _save(self, step: int) -> None:
-        save_state(self._options.output / STATE_FILE, self._trainer.state, step, self._settings)
+        path = self._options.output / STATE_FILE
+        save_state(path, self._trainer.state, step, self._settings, self._past)
 
     def _sample(self, step: int) -> None:
         count = min(SAMPLES, len(self._dataset))
@@ -221,6 +229,7 @@ class _Run:
             "steps": step,
             "epochs": round(step / self._plan.steps_per_epoch, 2),
             "final_losses": {name: round(value, 5) for name, value in terms.items()},
+            "past": asdict(self._past),
             "torch": torch.__version__,
         }
         line = f"trained for {step} steps on {len(self._dataset)} examples"
@@ -253,16 +262,26 @@ def _perceptual_kind(preset: Preset, options: TrainOptions) -> PerceptualFeature
 
 
 def _settings(preset: Preset, options: TrainOptions, pairs: Sequence[Pair]) -> dict[str, Any]:
-    """What must be equal for a run to continue; lengths of the run are left out, so that it can be prolonged."""
+    """What must be equal for a run to continue: not its length, nor how it is computed (see `Stretch`)."""
     plain = preset.to_dict()
     for name in ("epochs", "decay_epochs"):
         plain["train"].pop(name)
     weights = options.perceptual_weights
-    plain["precision"] = options.precision.value
     plain["perceptual_weights_sha256"] = sha256_of(weights) if weights is not None else None
     plain["examples"] = len(pairs)
     settings: dict[str, Any] = json.loads(json.dumps(plain))  # what reading it back will give
     return settings
+
+
+def _beginning(
+    state_path: Path, options: TrainOptions, trainer: Trainer, settings: dict[str, Any]
+) -> tuple[int, Past]:
+    """Steps done and past of the run: of the one to continue, of the one to start from, or of none."""
+    if options.resume:
+        return restore_state(state_path, trainer.state, settings)
+    if options.start is not None:
+        return 0, adopt_networks(options.start, trainer.state)
+    return 0, Past()
 
 
 def _note(terms: dict[str, float]) -> str:

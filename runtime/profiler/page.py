@@ -110,11 +110,12 @@ def _strip(strip: PictureStrip, report: ProfileReport) -> Strip:
         if not quality.identical:
             error_uri = _uri(error_map(strip.reference, picture, ERROR_FACTOR), Image.Resampling.BOX)
         closeness = units.closeness(quality)
+        largest = "" if quality.identical else f", largest difference {quality.largest} of 255"
         figures.append(
             Figure(
                 _uri(picture, Image.Resampling.LANCZOS),
                 variant.name,
-                f"{closeness}, {variant.backend}",
+                f"{closeness}{largest}, {variant.backend}",
                 f"picture of {strip.name} by {variant.name}: {closeness}",
                 error_uri,
                 f"its differences from the reference, {ERROR_FACTOR} times amplified; "

@@ -18,7 +18,7 @@ from runtime.profiler.report import VariantReport
 FONT = 13.0
 _LINE = 17.0  # height of a line of text
 _RADIUS = 5.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 74.0, 14.0, 14.0, 46.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 74.0, 24.0, 14.0, 46.0
 _BAND = 40.0  # height of the lane for identical pictures above the scale
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
@@ -154,8 +154,7 @@ def draw_plot(variants: Sequence[VariantReport], size: PlotSize) -> Plot:
         y_ticks.append(Tick(y_of(math.inf), "reference" if only_reference else "identical"))
     front = pareto_front(variants)
     points = [(x_of(v.latency.median_ms), y_of(v.closeness), x_of(_whisker_ms(v))) for v in variants]
-    backends = {variant.backend for variant in variants}
-    texts = [_cut(v.name if len(backends) == 1 else f"{v.name} ({v.backend})", size.name_width) for v in variants]
+    texts = [_cut(variant.name, size.name_width) for variant in variants]
     labels = _place_labels(points, texts, frame)
     return Plot(
         size=size,
@@ -165,7 +164,7 @@ def draw_plot(variants: Sequence[VariantReport], size: PlotSize) -> Plot:
         lane=band_bottom if identical and finite else None,
         scale=bool(finite),
         marks=tuple(
-            Mark(x, y, whisker, texts[i], labels[i], _far(labels[i], y), i in front, _title(variants[i]))
+            Mark(x, y, whisker, texts[i], labels[i], _far(labels[i], x, y, whisker), i in front, _title(variants[i]))
             for i, (x, y, whisker) in enumerate(points)
         ),
         front=tuple(points[i][:2] for i in front),
@@ -210,10 +209,11 @@ def _spots(point: tuple[float, float, float], width: float, frame: Box) -> list[
     return spots
 
 
-def _far(label: Box, y: float) -> bool:
-    """Whether a label lies so high or low that a line has to tell whose it is."""
-    near_y = min(max(y, label.top), label.bottom)
-    return abs(near_y - y) > _RADIUS + 6
+def _far(label: Box, x: float, y: float, whisker: float) -> bool:
+    """Whether a label lies so far off that a line has to tell whose it is."""
+    across = max(label.left - whisker, x - label.right, 0.0)
+    along = max(label.top - y, y - label.bottom, 0.0)
+    return math.hypot(across, along) > 2 * _RADIUS
 
 
 def _whisker_ms(variant: VariantReport) -> float:

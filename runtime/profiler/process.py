@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import json
+import os
 import pickle
 import signal
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing import Pipe
 from types import TracebackType
 from typing import Any
 
@@ -27,12 +30,13 @@ from runtime.profiler.worker import (
     RunQueries,
     TellMemory,
     Tick,
-    serve,
 )
 
 _START_SECONDS = 60.0
 _CLOSE_SECONDS = 10.0
 _KILL_SECONDS = 5.0
+_HURRY_SECONDS = 0.5
+_BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from runtime.profiler.worker import main; main()"
 _ERRORS: dict[str, type[LgganError]] = {
     error.__name__: error for error in (GateError, UsageError, InputError, MissingError, BackendError)
 }
@@ -53,17 +57,14 @@ class VariantProcess:
     def __init__(self, variant: Variant, label_maps: tuple[LabelMap, ...], timeout_seconds: float) -> None:
         self.variant = variant
         self.name = printable(variant.name)
+        self._label_maps = label_maps
         self._timeout = timeout_seconds
-        context = multiprocessing.get_context("spawn")  # a fork would inherit memory and threads
-        self._connection, self._far_end = context.Pipe()
-        self._process = context.Process(
-            target=serve, args=(self._far_end, label_maps), name=f"profile {self.name}", daemon=True
-        )
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection, self._far_end = Pipe()
 
     def __enter__(self) -> VariantProcess:
         try:
-            with _interrupts_held():
-                self._start()
+            self._process = self._start()
             self._far_end.close()
             self._wait(_START_SECONDS + self._timeout)
         except BaseException:
@@ -85,7 +86,7 @@ class VariantProcess:
                 f"variant '{self.name}': its opener cannot be sent to another process ({error}); "
                 "use a function of a module's top level and plain arguments"
             ) from error
-        return self._ask(Open(opener), Opened)
+        return self._ask(Open(opener, self._label_maps), Opened)
 
     def picture(self, label_map: LabelMap) -> NDArray[np.uint8]:
         """One picture, uint8 [H, W, 3]."""
@@ -99,9 +100,21 @@ class VariantProcess:
         """Largest resident set of the process so far, bytes."""
         return self._ask(TellMemory(), int)
 
-    def _start(self) -> None:
+    def _start(self) -> subprocess.Popen[bytes]:
+        """A fresh interpreter with this one's import path.
+
+        Neither `multiprocessing`'s fork nor its spawn: the one inherits memory and threads, the other imports the main
+        script again, and the memory of what that imports (PyTorch, say) would be counted as the variant's. The process
+        has a session of its own, so that Ctrl-C in a terminal reaches this process alone, which then ends it.
+        """
+        far_end = self._far_end.fileno()
         try:
-            self._process.start()
+            return subprocess.Popen(
+                [sys.executable, "-c", _BOOT, json.dumps([os.path.abspath(path) for path in sys.path]), str(far_end)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=(far_end,),
+                start_new_session=True,
+            )
         except OSError as error:
             raise BackendError(f"variant '{self.name}': cannot start a process for it ({error})") from error
 
@@ -135,8 +148,7 @@ class VariantProcess:
                 on_tick(answer)
 
     def _died(self) -> BackendError:
-        self._process.join(_KILL_SECONDS)
-        code = self._process.exitcode
+        code = self._wait_for_end(_KILL_SECONDS)
         if code is None:
             how = "closed its pipe"
         elif code < 0:
@@ -149,37 +161,28 @@ class VariantProcess:
 
     def _end(self, *, patient: bool) -> None:
         """Leave no process behind: ask (when all is well), then terminate, then kill."""
-        if patient:
-            with suppress(OSError):
-                self._connection.send(None)
-                self._join(_CLOSE_SECONDS)
-        if self._process.pid is not None:
-            if self._process.is_alive():
+        if self._process is not None:
+            if patient:
+                with suppress(OSError):
+                    self._connection.send(None)
+                    self._wait_for_end(_CLOSE_SECONDS)
+            if self._process.poll() is None:
                 self._process.terminate()
-                self._join(_KILL_SECONDS if patient else 0.5)
-            if self._process.is_alive():
+                self._wait_for_end(_KILL_SECONDS if patient else _HURRY_SECONDS)
+            if self._process.poll() is None:
                 self._process.kill()
-                self._join(_KILL_SECONDS)
+                self._wait_for_end(_KILL_SECONDS)
         self._connection.close()
         self._far_end.close()
 
-    def _join(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while self._process.is_alive() and time.monotonic() < deadline:
-            self._process.join(0.05)
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Start a process with Ctrl-C blocked: it would otherwise die with a traceback before it can ignore the signal.
-
-    A signal that arrives meanwhile is delivered to this process when the block ends.
-    """
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+    def _wait_for_end(self, seconds: float) -> int | None:
+        """The exit code of the process, or None if it still runs after so long."""
+        if self._process is None:
+            return None
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
 
 
 def _signal_name(number: int) -> str:

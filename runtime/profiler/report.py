@@ -61,6 +61,7 @@ class VariantReport:
     Attributes:
         name, path, kind: as given, made printable.
         backend: what computed.
+        threads: that one query may use on the host; None where the backend does not tell.
         file_bytes, file_sha256: of the file.
         open_seconds: from the call to the variant being ready, imports included.
         latency: summary of ``samples_ms``.
@@ -76,6 +77,7 @@ class VariantReport:
     path: str
     kind: str
     backend: str
+    threads: int | None
     file_bytes: int
     file_sha256: str
     open_seconds: float
@@ -151,6 +153,7 @@ def _variant_dict(variant: VariantReport) -> dict[str, Any]:
         "path": variant.path,
         "kind": variant.kind,
         "backend": variant.backend,
+        "threads": variant.threads,
         "file": {"bytes": variant.file_bytes, "sha256": variant.file_sha256},
         "open_seconds": variant.open_seconds,
         "latency_ms": {

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 
 class PictureMaker(Protocol):
-    """What a variant is once it is open."""
+    """What a variant is once it is open; an attribute ``threads`` (int) is reported where there is one."""
 
     @property
     def backend(self) -> str:

@@ -5,23 +5,23 @@ from __future__ import annotations
 import gc
 import os
 import pickle
-import signal
+import sys
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.contract.errors import BackendError, LgganError
+from runtime.contract.errors import BackendError, LgganError, UsageError
 from runtime.profiler.memory import peak_memory, resident_memory
 from runtime.profiler.variant import Opener, PictureMaker
 
 _TICK_SECONDS = 0.25
 
 
-@dataclass(frozen=True)
-class LabelMap:
+class LabelMap(NamedTuple):
     """One input: uint8 [H, W] of class ids, int32 [H, W] of instance ids where the model wants them."""
 
     name: str
@@ -31,16 +31,20 @@ class LabelMap:
 
 @dataclass(frozen=True)
 class Open:
-    """Request: unpickle the opener and call it. Answer: `Opened`."""
+    """Request: unpickle the opener and call it; timed queries will cycle through the label maps. Answer: `Opened`."""
 
     opener: bytes
+    label_maps: tuple[LabelMap, ...]
 
 
 @dataclass(frozen=True)
 class Opened:
-    """The variant is open: its backend, the seconds that took, the resident bytes of the process before it."""
+    """The variant is open: its backend, the threads it uses (None where it does not tell), the seconds that opening
+    took, and the resident bytes of the process before it.
+    """
 
     backend: str
+    threads: int | None
     seconds: float
     baseline_bytes: int
 
@@ -94,15 +98,18 @@ class Failure:
     message: str
 
 
-def serve(connection: Connection, label_maps: tuple[LabelMap, ...]) -> None:
-    """Answer requests until None comes or the other end is gone; the label maps are what `RunQueries` cycles through.
+def main() -> None:
+    """Entry of the process: serve the pipe whose descriptor is the last argument.
 
-    Ctrl-C is the parent's business (a terminal sends it to both), and standard output belongs to the parent's JSON:
-    what a library prints goes to standard error.
+    Standard output belongs to the parent's JSON: what a library prints goes to standard error.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(2, 1)
-    bench = _Bench(connection, label_maps)
+    serve(Connection(int(sys.argv[-1])))
+
+
+def serve(connection: Connection) -> None:
+    """Answer requests until None comes or the other end is gone."""
+    bench = _Bench(connection)
     try:
         connection.send(None)  # ready: the interpreter and numpy are loaded
         while (request := connection.recv()) is not None:
@@ -114,9 +121,9 @@ def serve(connection: Connection, label_maps: tuple[LabelMap, ...]) -> None:
 
 
 class _Bench:
-    def __init__(self, connection: Connection, label_maps: tuple[LabelMap, ...]) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._label_maps = label_maps
+        self._label_maps: tuple[LabelMap, ...] = ()
         self._maker: PictureMaker | None = None
         self._served = 0
 
@@ -141,11 +148,17 @@ class _Bench:
             self._maker.close()
 
     def _open(self, request: Open) -> Opened:
+        self._label_maps = request.label_maps
         baseline = resident_memory()
         start = time.perf_counter()
-        opener: Opener = pickle.loads(request.opener)  # from our own parent, over a private pipe
+        try:
+            opener: Opener = pickle.loads(request.opener)  # from our own parent, over a private pipe
+        except (AttributeError, ImportError) as error:
+            raise UsageError(f"its opener cannot be imported ({error}); put the function into a module") from error
         self._maker = opener()
-        return Opened(self._maker.backend, time.perf_counter() - start, baseline)
+        seconds = time.perf_counter() - start
+        threads = getattr(self._maker, "threads", None)
+        return Opened(self._maker.backend, threads if isinstance(threads, int) else None, seconds, baseline)
 
     def _opened(self) -> PictureMaker:
         if self._maker is None:

@@ -73,6 +73,7 @@ class FakeMaker:
     """Paints with ``noise`` grey levels of error and takes ``seconds`` longer than that."""
 
     backend = "fake-cpu"
+    threads = 1
 
     def __init__(self, noise: float, seconds: float, megabytes: int) -> None:
         self._noise = noise
@@ -189,6 +190,7 @@ def report_of(
                 path=f"models/{name}.onnx",
                 kind="onnx",
                 backend=backend,
+                threads=2,
                 file_bytes=7_600_000,
                 file_sha256="0" * 64,
                 open_seconds=0.25,

@@ -98,6 +98,13 @@ def test_hostile_names_stay_text() -> None:
     assert any(HOSTILE in (image["alt"] or "") for image in page.all("img"))
 
 
+def test_several_backends_are_told_apart_under_the_plot() -> None:
+    report = report_of([("fp32", 12.0, None), ("engine", 3.0, 1.0)])
+    moved = replace(report.variants[1], backend="tensorrt")
+    text = Page(render_page(replace(report, variants=(report.variants[0], moved)))).text
+    assert "Measured on fake-cpu (fp32); tensorrt (engine)." in text
+
+
 def test_one_variant_has_no_plot_and_no_talk_of_errors() -> None:
     html = render_page(report_of([("only", 12.0, None)]))
     page = Page(html)

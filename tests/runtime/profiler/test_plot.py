@@ -64,13 +64,6 @@ def test_variants_that_are_alike_still_get_a_scale() -> None:
     assert plot.marks[0].label.overlap(plot.marks[1].label) == 0
 
 
-def test_several_backends_are_named_beside_the_points() -> None:
-    assert _plot([("a", 10.0, 3.0)]).marks[0].text == "a"
-    one, other = report_of([("a", 10.0, 3.0)], strips=1), report_of([("b", 5.0, 3.0)], strips=1, backend="tensorrt")
-    texts = [mark.text for mark in draw_plot([*one.variants, *other.variants], WIDE).marks]
-    assert texts == ["a (fake-cpu)", "b (tensorrt)"]
-
-
 def test_long_names_are_cut_to_the_room_there_is() -> None:
     for size in (WIDE, NARROW):
         mark = _plot([("図" * 60, 10.0, 3.0)], size).marks[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,10 +19,7 @@ from tests.runtime.profiler.fake_variants import CLASSES, FAST, Bar, broken, fak
 ROOT = Path(__file__).resolve().parents[3]
 
 
-@pytest.fixture(autouse=True)
-def no_process_stays() -> object:
-    yield
-    assert multiprocessing.active_children() == []
+pytestmark = pytest.mark.usefixtures("no_process_stays")
 
 
 def test_two_variants_against_a_reference_of_their_own(tmp_path: Path) -> None:

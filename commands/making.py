@@ -1,0 +1,132 @@
+"""The verbs that make one model file of another: export, calibrate, build."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from runtime.command_line import PATH, force_option, out_option, verb
+from runtime.console import Console, size
+
+if TYPE_CHECKING:
+    from engines.options import ShapeProfile
+
+
+@verb(extra="export", example="lggan export runs/camvid/generator.safetensors -o camvid.onnx")
+@click.argument("checkpoint", type=PATH)
+@out_option("Model to write, .onnx.")
+@click.option(
+    "--output",
+    type=click.Choice(["image", "float"]),
+    default="image",
+    show_default=True,
+    help="uint8 [N,H,W,3], or float32 [N,3,H,W] in [-1,1].",
+)
+@click.option(
+    "--variant",
+    type=click.Choice(["full", "plugin", "inlined"]),
+    default="full",
+    show_default=True,
+    help="Upsampling as node with body, as node alone (TensorRT 10.3 to 10.6 with the plugin), or as plain operators.",
+)
+@force_option
+def export(console: Console, checkpoint: Path, out: Path, output: str, variant: str, force: bool) -> None:
+    """Write a checkpoint as one ONNX file and prove that it gives PyTorch's pictures."""
+    from export.onnx_export import export_onnx
+    from export.options import ExportOptions, OutputKind
+    from export.variants import Variant
+
+    options = ExportOptions(output=OutputKind(output), variant=Variant(variant))
+    result = export_onnx(checkpoint, out, options, console, force=force)
+    console.document("lggan-export", result)
+    proof = result.card.verification
+    console.line(f"{result.path}  {size(result.size)}, {result.nodes} nodes")
+    console.line(
+        f"differs from PyTorch by at most {proof['max_abs']:.1e} in [-1, 1] on {proof['maps']} label maps "
+        f"(limit {proof['tolerance']:.0e})"
+    )
+
+
+@verb(extra="export", example="lggan calibrate camvid.onnx --precision fp16 -o camvid.fp16.onnx")
+@click.argument("model", type=PATH)
+@out_option("Model to write, .onnx.")
+@click.option("--precision", type=click.Choice(["fp16"]), default="fp16", show_default=True)
+@click.option(
+    "--maps", type=click.IntRange(1, 64), metavar="N", default=3, show_default=True, help="Label maps to compare on."
+)
+@click.option("--min-psnr", type=float, default=30.0, show_default=True, metavar="DB", help="Exit code 1 below it.")
+@force_option
+def calibrate(
+    console: Console, model: Path, out: Path, precision: str, maps: int, min_psnr: float, force: bool
+) -> None:
+    """Write types into an exported FP32 model and measure what they cost in accuracy."""
+    from calibration.fp16 import Fp16Options, convert_fp16
+
+    result = convert_fp16(model, out, Fp16Options(maps=maps, min_psnr=min_psnr), console, force=force)
+    console.document("lggan-calibrate", result)
+    console.line(f"{result.output}  {size(result.output_bytes)} ({size(result.input_bytes)} before)")
+    console.line(
+        f"FP16: {result.half_weight_share:.0%} of the weights, {result.half_mac_share:.0%} of the multiplications; "
+        f"{len(result.islands)} nodes stay FP32"
+    )
+    console.line(f"PSNR to FP32 at least {min(result.psnr):.1f} dB, largest difference {result.largest_difference:g}")
+
+
+@verb(extra="tensorrt-rtx", example="lggan build camvid.fp16.onnx --target sm86,sm89 -o engines/camvid.engine")
+@click.argument("model", type=PATH)
+@out_option("Engine to write; its record comes beside it, .json appended.")
+@click.option("--backend", type=click.Choice(["tensorrt-rtx"]), default="tensorrt-rtx", show_default=True)
+@click.option("--target", default="sm86,sm89,sm120", show_default=True, metavar="LIST", help="Compute capabilities.")
+@click.option("--shape", metavar="NxHxW", help="Input to tune for.  [default: one of the trained size]")
+@click.option("--min-shape", metavar="NxHxW", help="Smallest input shape.  [default: --shape]")
+@click.option("--max-shape", metavar="NxHxW", help="Largest input shape.  [default: --shape]")
+@click.option("--keep-log", is_flag=True, help="Write TensorRT's whole log beside the engine.")
+@force_option
+def build(
+    console: Console,
+    model: Path,
+    out: Path,
+    backend: str,
+    target: str,
+    shape: str | None,
+    min_shape: str | None,
+    max_shape: str | None,
+    keep_log: bool,
+    force: bool,
+) -> None:
+    """Build an engine from an ONNX model; no GPU is needed."""
+    from engines.build import build_engine, engine_path
+    from engines.options import BuildOptions, EngineBackend, Target
+
+    options = BuildOptions(
+        targets=Target.parse_list(target),
+        profile=_shape_profile(shape, min_shape, max_shape),
+        backend=EngineBackend(backend),
+        keep_log=keep_log,
+    )
+    record = build_engine(model, out, options, console, force=force)
+    console.document("lggan-build", record)
+    console.line(f"{engine_path(out, model, options)}  {size(record.engine_bytes)}")
+    console.line(f"{record.backend.value} {record.backend_version} for {', '.join(t.value for t in record.targets)}")
+    console.line(f"convolutions: {', '.join(f'{n} in {kind}' for kind, n in record.convolutions.items())}")
+    console.line(f"semantic-aware upsampling: {record.sau.value}")
+    for warning in record.warnings:
+        console.note(f"TensorRT: {warning}")
+    console.note(record.statement)
+
+
+def _shape_profile(shape: str | None, smallest: str | None, largest: str | None) -> ShapeProfile | None:
+    """One shape, or a range around an optimum; None for the size that the model was trained at."""
+    from engines.options import Shape, ShapeProfile
+    from runtime.contract.errors import UsageError
+
+    if shape is None and smallest is None and largest is None:
+        return None
+    if shape is None:
+        raise UsageError("--min-shape and --max-shape need --shape, the shape that the engine is tuned for")
+    optimum = Shape.parse(shape)
+    return ShapeProfile(
+        Shape.parse(smallest) if smallest else optimum, optimum, Shape.parse(largest) if largest else optimum
+    )

@@ -1,0 +1,210 @@
+"""The verbs that run models: infer, profile, verify, demo."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from runtime.command_line import (
+    PATH,
+    device_option,
+    fit_option,
+    force_option,
+    instances_option,
+    out_option,
+    threads_option,
+    verb,
+)
+from runtime.console import Column, Console, plain, size
+
+if TYPE_CHECKING:
+    from runtime.comparison import Difference
+    from runtime.profiler.report import ProfileReport
+
+LABELS_HELP = "Label maps: a folder, file or glob; repeatable."
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+@verb(
+    example="lggan infer camvid.onnx examples/labels -o pictures\n"
+    "lggan infer camvid.onnx street.png -o street_photo.png --fit model",
+)
+@click.argument("model", type=PATH)
+@click.argument("inputs", nargs=-1, required=True, type=PATH, metavar="LABELS...")
+@out_option("Folder of the pictures, or a .png for one label map.")
+@fit_option
+@instances_option
+@device_option
+@threads_option
+@force_option
+def infer(
+    console: Console,
+    model: Path,
+    inputs: tuple[Path, ...],
+    out: Path,
+    fit: str | None,
+    instances: Path | None,
+    device: str,
+    threads: int | None,
+    force: bool,
+) -> None:
+    """Make a photo from every label map: files, folders, globs; PNG (ids, palette, colours) or .npy."""
+    from runtime.backend import Device, SessionOptions
+    from runtime.contract.inputs import find_inputs
+    from runtime.inference import InferOptions, parse_fit
+    from runtime.inference import infer as run_inference
+    from runtime.session import Session
+
+    with Session.open(model, SessionOptions(device=Device(device), threads=threads)) as session:
+        size_wanted = parse_fit(fit, session.card) if fit else None
+        options = InferOptions(fit=size_wanted, instances=instances, force=force)
+        report = run_inference(session, find_inputs(inputs), out, options, console)
+    console.document("lggan-infer", report.to_dict())
+    columns = [Column("picture"), Column("height x width", right=True), Column("ms", right=True)]
+    rows = [[image.output, f"{image.height}x{image.width}", f"{image.latency_ms:.1f}"] for image in report.images]
+    console.table(columns, rows)
+    console.line(f"{len(report.images)} pictures, {report.backend}, {report.threads} threads")
+
+
+@verb(
+    extra="report",
+    example="lggan profile camvid.safetensors camvid.onnx camvid.fp16.onnx --data examples/labels -o report",
+)
+@click.argument("models", nargs=-1, required=True, type=PATH, metavar="MODELS...")
+@click.option("--data", type=PATH, required=True, multiple=True, metavar="LABELS", help=LABELS_HELP)
+@out_option("Folder of the report.")
+@click.option("--reference", type=PATH, metavar="MODEL", help="Counts as right.  [default: the first checkpoint]")
+@click.option(
+    "--iterations", type=click.IntRange(min=1), metavar="N", default=64, show_default=True, help="Least queries each."
+)
+@click.option(
+    "--seconds", type=click.FloatRange(min=0), metavar="S", default=3.0, show_default=True, help="Least timing each."
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Take so many label maps.  [default: all]")
+@fit_option
+@instances_option
+@device_option
+@threads_option
+@force_option
+def profile(
+    console: Console,
+    models: tuple[Path, ...],
+    data: tuple[Path, ...],
+    out: Path,
+    reference: Path | None,
+    iterations: int,
+    seconds: float,
+    limit: int | None,
+    fit: str | None,
+    instances: Path | None,
+    device: str,
+    threads: int | None,
+    force: bool,
+) -> None:
+    """Measure models side by side: latency, throughput, memory, size, and closeness to the reference's pictures."""
+    from commands.profiling import ProfileRequest, profile_models
+    from runtime.profiler.options import ProfileOptions
+
+    request = ProfileRequest(models, data, out, reference, limit, fit, instances, device, threads, force)
+    report, page = profile_models(request, ProfileOptions(iterations=iterations, seconds=seconds), console)
+    console.document("lggan-profile", {**report.to_dict(), "page": page})
+    _show_profile(console, report)
+    console.line(f"report {page}")
+
+
+@verb(example="lggan verify camvid.safetensors camvid.onnx --data examples/labels --max-difference 1")
+@click.argument("first", type=PATH)
+@click.argument("second", type=PATH)
+@click.option("--data", type=PATH, required=True, multiple=True, metavar="LABELS", help=LABELS_HELP)
+@click.option("--max-difference", type=click.IntRange(0, 255), metavar="LEVELS", help="Exit code 1 above it.")
+@click.option("--min-psnr", type=float, metavar="DB", help="Exit code 1 below it.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Take so many label maps.  [default: all]")
+@fit_option
+@instances_option
+@device_option
+@threads_option
+def verify(
+    console: Console,
+    first: Path,
+    second: Path,
+    data: tuple[Path, ...],
+    max_difference: int | None,
+    min_psnr: float | None,
+    limit: int | None,
+    fit: str | None,
+    instances: Path | None,
+    device: str,
+    threads: int | None,
+) -> None:
+    """Compare the pictures of two models, in levels of 0..255: checkpoints (PyTorch) and ONNX files."""
+    from commands.models import card_of, open_model
+    from runtime.comparison import check_limits, compare
+    from runtime.inference import parse_fit
+    from runtime.label_maps import load_label_maps
+
+    card = card_of(first)
+    fitted = parse_fit(fit, card) if fit else None
+    label_maps = load_label_maps(data, card, fit=fitted, instances=instances, limit=limit)
+    one, other = (open_model(path, device, threads) for path in (first, second))
+    result = compare(one.generate, other.generate, label_maps, console)
+    failed = check_limits(result, max_levels=max_difference, min_psnr=min_psnr)
+    backends = {str(first): one.backend, str(second): other.backend}
+    pictures = [{"name": name, **plain(each)} for name, each in result.pictures]
+    figures = {"overall": result.overall, "pictures": pictures}
+    console.document("lggan-verify", {"backends": backends, "passed": not failed, **figures})
+    columns = [Column("label map"), *(Column(title, right=True) for title in ("largest", "mean", "PSNR dB"))]
+    rows = [[name, *_difference(each)] for name, each in (*result.pictures, ("all", result.overall))]
+    console.table(columns, rows)
+    console.line(f"{first} ({one.backend}) and {second} ({other.backend}), in levels of 0..255")
+    if failed:
+        raise failed
+
+
+@verb(extra="dev", example="lggan demo -o demo")
+@click.option(
+    "--examples",
+    type=PATH,
+    metavar="DIR",
+    default=EXAMPLES,
+    help="Folder with camvid.safetensors and labels/.  [default: examples/ of the clone]",
+)
+@out_option("Folder for everything that is made.")
+@force_option
+def demo(console: Console, examples: Path, out: Path, force: bool) -> None:
+    """Lead the shipped model the whole way: export, FP16, engine, pictures, report."""
+    from commands.demo import run_demo
+
+    result = run_demo(examples, out, console, force=force)
+    console.document("lggan-demo", {**plain(result), "profile": result.profile.to_dict()})
+    _show_profile(console, result.profile)
+    record = result.engine_record
+    engine = f"{result.engine}  {size(record.engine_bytes)}" if record else "none: TensorRT-RTX is not installed"
+    made = [
+        ("FP32 model", f"{result.exported.path}  {size(result.exported.size)}"),
+        ("FP16 model", f"{result.fp16.output}  {size(result.fp16.output_bytes)}"),
+        ("engine", engine),
+        ("pictures", f"{result.pictures}  ({len(result.inference.images)} of {result.inference.backend})"),
+        ("report", result.page),
+    ]
+    console.line()
+    console.fields("made", made)
+
+
+def _show_profile(console: Console, report: ProfileReport) -> None:
+    from runtime.profiler.table import report_table
+
+    table = report_table(report)
+    columns = [Column(" ".join(filter(None, (c.title, c.unit))), right=c.numeric) for c in table.columns]
+    console.table(columns, table.rows)
+    for line in (*report.summary, *table.notes):
+        console.line(line)
+    for diagnosis in report.diagnoses:
+        console.note(f"{', '.join(diagnosis.variants) or 'measurement'}: {diagnosis.message}")
+
+
+def _difference(difference: Difference) -> tuple[str, str, str]:
+    psnr = f"{difference.psnr_db:.1f}" if math.isfinite(difference.psnr_db) else "identical"
+    return str(difference.max_levels), f"{difference.mean_levels:.4f}", psnr
