@@ -76,7 +76,7 @@ class PairDataset(Dataset[Example]):
     def __len__(self) -> int:
         return len(self._pairs)
 
-    def __getitem__(self, view: View) -> Example:  # type: ignore[override]
+    def __getitem__(self, view: View) -> Example:
         photo, label, instance = self._load(view.index)
         rows = slice(view.top, view.top + self._config.height)
         columns = slice(view.left, view.left + self._config.width)

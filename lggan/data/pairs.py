@@ -1,4 +1,4 @@
-"""Finding the photo, the label map and the instance map that belong together, for the layouts that data sets come in."""
+"""Finding the photo, label map and instance map that belong together, for the layouts that data sets come in."""
 
 from __future__ import annotations
 
@@ -45,10 +45,7 @@ def find_pairs(root: str | Path, split: str, layout: Layout = Layout.FOLDER) -> 
     root = Path(root)
     if not root.is_dir():
         raise InputError(f"{root} is not a folder; give the data set's root with --data")
-    if layout is Layout.CITYSCAPES:
-        pairs = _cityscapes(root, split)
-    else:
-        pairs = _by_stem(root, split, layout)
+    pairs = _cityscapes(root, split) if layout is Layout.CITYSCAPES else _by_stem(root, split, layout)
     return sorted(pairs, key=lambda pair: _natural(pair.name))
 
 

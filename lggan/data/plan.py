@@ -13,7 +13,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class View:
-    """One example as it is to be shown: its index in the list of pairs, the crop's corner in pixels, mirrored or not."""
+    """One example as it is shown: its index in the list of pairs, the crop's corner in pixels, mirrored or not."""
 
     index: int
     top: int

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, leaky_relu
 
@@ -23,7 +25,7 @@ class GlobalBranch(nn.Module):
         channels = [config.width_of(factor) for factor in widths]
         self.blocks = nn.ModuleList(
             SPADEResBlock(before, after, config.semantic_channels, config.spade_hidden)
-            for before, after in zip(channels[:-1], channels[1:], strict=True)
+            for before, after in pairwise(channels)
         )
         # No doubling between the two middle blocks at normal depth.
         doubled = (True, config.depth is UpsamplingDepth.MORE, True, True, True, True)

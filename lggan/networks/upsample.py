@@ -65,7 +65,7 @@ def _(feature: Tensor, logits: Tensor, kernel: int, scale: int, dilation: int) -
 def _backward(
     gradient: Tensor, feature: Tensor, logits: Tensor, kernel: int, scale: int, dilation: int
 ) -> tuple[Tensor, Tensor]:
-    n, channels, h, w = feature.shape
+    h, w = feature.shape[2:]
     padded, margin = _pad_source(_wide(feature), kernel, scale, dilation)
     weights = _tap_weights(logits, kernel, scale)  # [N, k², s², H, W]
     parts = _separate(_wide(gradient), scale)  # [N, C, s², H, W]
@@ -88,7 +88,7 @@ def _(
     return torch.empty_like(feature), torch.empty_like(logits)
 
 
-def _remember(ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: Tensor) -> None:
+def _remember(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor, Tensor, int, int, int], output: Tensor) -> None:
     feature, logits, kernel, scale, dilation = inputs
     ctx.save_for_backward(feature, logits)
     ctx.geometry = (kernel, scale, dilation)  # type: ignore[attr-defined]

@@ -93,7 +93,9 @@ def save_state(path: Path, state: TrainingState, step: int, settings: dict[str, 
         "past": asdict(past),
         "scalers": [scaler.state_dict() for scaler in state.scalers],
     }
-    stored = {name: tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    stored = {
+        name: tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }
     write_bytes(path, save_tensors(stored, metadata={_META: json.dumps(meta)}), force=True)
 
 
@@ -160,7 +162,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             meta = json.loads((file.metadata() or {})[_META])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise InputError(f"{path} is not a training state or is damaged ({error}); start anew without --resume") from error
+        raise InputError(f"{path} is no training state or is damaged ({error}); start anew without --resume") from error
     if meta.get("schema") != STATE_SCHEMA:
         raise InputError(f"{path} has schema {meta.get('schema')!r}, this version reads {STATE_SCHEMA}; start anew")
     return tensors, meta

@@ -120,7 +120,8 @@ def train(preset: Preset, options: TrainOptions, progress: Progress | None = Non
         options.precision.autocast(process.device)  # refuses what the device cannot do, before any work
         trainer = Trainer(preset, process, options.precision, perceptual)
         first, past = _beginning(state_path, options, trainer, settings)
-        past = past.then(Stretch(first, options.precision.value, process.device.type, process.ranks, torch.get_num_threads()))
+        how = (options.precision.value, process.device.type, process.ranks, torch.get_num_threads())
+        past = past.then(Stretch(first, *how))
         if process.leads and not options.resume:
             write_text(options.output / SETTINGS_FILE, json.dumps(settings, indent=2), force=True)
         process.barrier()
@@ -179,7 +180,7 @@ class _Run:
         shards = self._plan.shards(first, total, self._process.rank, self._process.ranks)
         loader = DataLoader(
             self._dataset,
-            batch_sampler=list(shards),  # type: ignore[arg-type]
+            batch_sampler=list(shards),
             num_workers=self._options.workers,
             pin_memory=self._process.device.type == "cuda",
             persistent_workers=False,

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
-from torch.optim import Adam
+from torch.optim import Adam, Optimizer
 
 from lggan.data.dataset import Example, photo_to_unit
 from lggan.losses.objective import discriminator_terms, generator_terms
@@ -109,7 +109,7 @@ class Trainer:
         self._descend(terms, self.state.discriminator_optimizer, self.state.scalers[1], step)
         return _values(terms)
 
-    def _descend(self, terms: dict[str, Tensor], optimizer: Adam, scaler: torch.amp.GradScaler, step: int) -> None:
+    def _descend(self, terms: dict[str, Tensor], optimizer: Optimizer, scaler: torch.amp.GradScaler, step: int) -> None:
         loss = torch.stack(list(terms.values())).sum()
         if not math.isfinite(float(loss.detach())):
             bad = ", ".join(name for name, term in terms.items() if not math.isfinite(float(term.detach())))

@@ -90,7 +90,7 @@ class ModelCard:
             InputError: not JSON, of another schema version, or with values that make no sense.
         """
         if len(text) > MAX_CARD_BYTES:
-            raise InputError(f"the model card is {len(text)} bytes long, more than {MAX_CARD_BYTES}; the file is not ours")
+            raise InputError(f"the model card has {len(text)} bytes, more than {MAX_CARD_BYTES}; the file is not ours")
         try:
             raw = json.loads(text, parse_constant=_no_constants)
         except (ValueError, RecursionError) as error:
@@ -126,7 +126,7 @@ class ModelCard:
             detail = f"field {error} is missing" if isinstance(error, KeyError) else str(error)
             raise InputError(f"the model card is damaged: {detail}; export the model again") from error
         if not 1 <= len(card.classes) <= MAX_CLASSES:
-            raise InputError(f"the model card names {len(card.classes)} classes; between 1 and {MAX_CLASSES} are possible")
+            raise InputError(f"the model card names {len(card.classes)} classes; 1 to {MAX_CLASSES} are possible")
         return card
 
 

@@ -34,7 +34,8 @@ def atomic_path(destination: str | Path, *, force: bool = False) -> Iterator[Pat
     temporary: Path | None = None
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{destination.stem}-", suffix=destination.suffix, dir=destination.parent)
+        prefix = f".{destination.stem}-"
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=destination.suffix, dir=destination.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary

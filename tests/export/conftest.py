@@ -93,7 +93,7 @@ def _trace_once() -> Iterator[None]:
     traced: dict[str, onnx.ModelProto] = {}
 
     def remembered(module: LabelsToPicture) -> onnx.ModelProto:
-        digest = hashlib.sha256(repr(module.generator.config).encode())
+        digest = hashlib.sha256(f"{type(module.generator)} {module.generator.config}".encode())
         for name, tensor in module.state_dict().items():
             digest.update(name.encode() + tensor.numpy().tobytes())
         key = digest.hexdigest()
