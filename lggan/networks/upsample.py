@@ -88,7 +88,9 @@ def _(
     return torch.empty_like(feature), torch.empty_like(logits)
 
 
-def _remember(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor, Tensor, int, int, int], output: Tensor) -> None:
+def _remember(
+    ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor, Tensor, int, int, int], output: Tensor
+) -> None:
     feature, logits, kernel, scale, dilation = inputs
     ctx.save_for_backward(feature, logits)
     ctx.geometry = (kernel, scale, dilation)  # type: ignore[attr-defined]
