@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -99,6 +100,8 @@ def train(
         licence=licence,
     )
     result = run_training(preset, options, console)
+    if os.environ.get("RANK", "0") != "0":  # one of torchrun's processes: the first one speaks for all
+        return
     console.document("lggan-train", result)
     state = "interrupted" if result.interrupted else "trained"
     console.line(f"{state} at step {result.steps} ({result.epochs:.1f} epochs), {duration(result.seconds)}")

@@ -10,6 +10,7 @@ import onnx
 import torch
 
 from export.canonical import canonicalize
+from export.constants import fold_gathers
 from export.fold import folded
 from export.graph_module import LabelsToPicture
 from export.layouts import CheckInput, built_in, from_maps, single_class
@@ -69,7 +70,9 @@ def export_onnx(
     generator, card = load_generator(checkpoint)
     inputs = _check_inputs(options, card)
     with (progress or SilentProgress()).task(f"export {output.name}", total=3 + len(inputs) + 1) as task:
-        float_model = canonicalize(trace(LabelsToPicture(folded(generator))))
+        traced = trace(LabelsToPicture(folded(generator)))
+        fold_gathers(traced)
+        float_model = canonicalize(traced)
         attach_sau_function(float_model)
         task.advance(note="traced")
         model = append_picture_head(float_model) if options.output is OutputKind.IMAGE else float_model

@@ -179,9 +179,10 @@ def _checkpoint(stream: BinaryIO, size: int, path: Path) -> tuple[ModelCard, dic
         raise InputError(f"{foreign}, or it is cut off; copy it again")
     try:
         header = json.loads(stream.read(length))
-        text = (header.pop("__metadata__", None) or {}).get(CARD_KEY)
-    except (ValueError, AttributeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{foreign}: its header is not JSON; copy it again") from error
+    metadata = header.pop("__metadata__", None) if isinstance(header, dict) else None
+    text = metadata.get(CARD_KEY) if isinstance(metadata, dict) else None
     if not isinstance(text, str):
         raise InputError(f"{path} holds no model card of lggan; only files of `lggan train` and `import-weights` do")
     card = ModelCard.from_json(text)

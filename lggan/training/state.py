@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from lggan.networks.discriminator import MultiScaleDiscriminator
 from lggan.networks.generator import LGGANGenerator
 from lggan.training.ema import Average
-from runtime.contract.errors import InputError
+from runtime.contract.errors import BackendError, InputError
 from runtime.contract.files import sha256_of, write_bytes
 
 STATE_SCHEMA = 1
@@ -79,7 +79,12 @@ class Past:
 
 
 def save_state(path: Path, state: TrainingState, step: int, settings: dict[str, Any], past: Past) -> None:
-    """Write the state after ``step`` steps; atomically, so that a kill leaves the previous state."""
+    """Write the state after ``step`` steps; atomically, so that a kill leaves the previous state.
+
+    Raises:
+        BackendError: a tensor is not finite; the previous state is kept.
+        MissingError: see `runtime.contract.files.atomic_path`.
+    """
     tensors: dict[str, Tensor] = {}
     for prefix, network in state.networks().items():
         tensors.update({f"{prefix}/{name}": tensor for name, tensor in network.state_dict().items()})
@@ -96,6 +101,12 @@ def save_state(path: Path, state: TrainingState, step: int, settings: dict[str, 
     stored = {
         name: tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
+    broken = [name for name, tensor in stored.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise BackendError(
+            f"{broken[0]} and {len(broken) - 1} more tensors are not finite after step {step}; the state of the last "
+            "saving is kept: resume with lower learning rates"
+        )
     write_bytes(path, save_tensors(stored, metadata={_META: json.dumps(meta)}), force=True)
 
 
@@ -109,13 +120,13 @@ def restore_state(path: Path, state: TrainingState, settings: dict[str, Any]) ->
         InputError: no such file, damaged, or of a run with other settings (all differences are named).
     """
     tensors, meta = _read(path)
-    differences = _differences(meta["settings"], settings)
-    if differences:
-        raise InputError(
-            f"{path} belongs to a run with other settings ({'; '.join(differences)}); "
-            "resume with the same ones or start a new run in another folder"
-        )
     try:
+        differences = _differences(meta["settings"], settings)
+        if differences:
+            raise InputError(
+                f"{path} belongs to a run with other settings ({'; '.join(differences)}); "
+                "resume with the same ones or start a new run in another folder"
+            )
         for prefix, network in state.networks().items():
             network.load_state_dict(_below(tensors, prefix))
         for prefix, optimizer in state.optimizers().items():
@@ -163,8 +174,9 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise InputError(f"{path} is no training state or is damaged ({error}); start anew without --resume") from error
-    if meta.get("schema") != STATE_SCHEMA:
-        raise InputError(f"{path} has schema {meta.get('schema')!r}, this version reads {STATE_SCHEMA}; start anew")
+    schema = meta.get("schema") if isinstance(meta, dict) else None
+    if schema != STATE_SCHEMA:
+        raise InputError(f"{path} has schema {schema!r}, this version reads {STATE_SCHEMA}; start anew")
     return tensors, meta
 
 
@@ -174,10 +186,15 @@ def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Fill Adam's averages; PyTorch itself would take any and fail at the next step."""
     entries: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         index, entry = name.split("/")
         entries.setdefault(int(index), {})[entry] = tensor
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    shapes = {index: {"step": (), "exp_avg": p.shape, "exp_avg_sq": p.shape} for index, p in enumerate(parameters)}
+    if {index: {name: tensor.shape for name, tensor in entry.items()} for index, entry in entries.items()} != shapes:
+        raise ValueError("the optimisers' averages are incomplete or misshapen")
     optimizer.load_state_dict({"state": entries, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

@@ -6,7 +6,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,25 +16,27 @@ import torch
 from torch.utils.data import DataLoader
 
 from lggan.checkpoint import deployable, save_generator
-from lggan.data.dataset import DataConfig, PairDataset
+from lggan.data.dataset import DataConfig, Example, PairDataset
 from lggan.data.pairs import Pair, find_pairs
 from lggan.data.plan import BatchPlan
 from lggan.losses.perceptual import PerceptualFeatures, build_perceptual_loss
 from lggan.preset import Preset
 from lggan.training.distributed import Process, process_group
+from lggan.training.journal import FILE as JOURNAL_FILE
 from lggan.training.journal import Journal
 from lggan.training.precision import TrainPrecision
 from lggan.training.samples import write_samples
 from lggan.training.state import Past, Stretch, adopt_networks, restore_state, save_state
 from lggan.training.trainer import Trainer
 from runtime.contract.card import ModelCard
-from runtime.contract.errors import UsageError
+from runtime.contract.errors import LgganError, UsageError
 from runtime.contract.files import sha256_of, write_text
 from runtime.contract.progress import Progress, SilentProgress
 
 STATE_FILE = "state.safetensors"
 GENERATOR_FILE = "generator.safetensors"
 SETTINGS_FILE = "settings.json"
+SAMPLES_FOLDER = "samples"
 SAMPLES = 4
 
 _Done = tuple[int, dict[str, float], float]  # steps done, loss terms, seconds of the step
@@ -73,6 +75,14 @@ class TrainOptions:
     workers: int = 0
     weights_dtype: torch.dtype = torch.float32
     licence: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "save_every", "sample_every", "log_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name} is {value}; it must be positive")
+        if self.workers < 0:
+            raise UsageError(f"workers is {self.workers}; it cannot be negative")
 
 
 @dataclass(frozen=True)
@@ -122,6 +132,8 @@ def train(preset: Preset, options: TrainOptions, progress: Progress | None = Non
         first, past = _beginning(state_path, options, trainer, settings)
         how = (options.precision.value, process.device.type, process.ranks, torch.get_num_threads())
         past = past.then(Stretch(first, *how))
+        if process.leads:
+            _remove_leftovers(options.output)
         if process.leads and not options.resume:
             write_text(options.output / SETTINGS_FILE, json.dumps(settings, indent=2), force=True)
         process.barrier()
@@ -180,24 +192,24 @@ class _Run:
         shards = self._plan.shards(first, total, self._process.rank, self._process.ranks)
         loader = DataLoader(
             self._dataset,
-            batch_sampler=list(shards),
+            batch_sampler=shards,  # drawn as they are needed: a published run has millions of views
             num_workers=self._options.workers,
             pin_memory=self._process.device.type == "cuda",
             persistent_workers=False,
         )
         before = time.monotonic()
-        for step, examples in enumerate(loader, start=first):
+        for step, examples in enumerate(_examples(loader), start=first):
             terms = self._trainer.step(examples, step, self._plan.epoch(step))
-            done, now = step + 1, time.monotonic()
+            done = step + 1
+            yield done, terms, time.monotonic() - before  # into the journal first: a saved state's step stands there
+            if self._stops(stop):
+                return
             if self._process.leads and done < total:
                 if done % self._options.save_every == 0:
                     self._save(done)
                 if done % self._options.sample_every == 0:
                     self._sample(done)
-            yield done, terms, now - before
             before = time.monotonic()
-            if self._stops(stop):
-                return
 
     def _stops(self, stop: threading.Event) -> bool:
         """Whether any process was asked to stop; all must leave after the same step."""
@@ -214,7 +226,7 @@ class _Run:
     def _sample(self, step: int) -> None:
         count = min(SAMPLES, len(self._dataset))
         indices = [index * len(self._dataset) // count for index in range(count)]
-        path = self._options.output / "samples" / f"step_{step:06d}.png"
+        path = self._options.output / SAMPLES_FOLDER / f"step_{step:06d}.png"
         write_samples(path, self._trainer.state.average.generator, self._dataset, indices, self._preset.classes)
 
     def _finish(self, step: int, terms: dict[str, float]) -> None:
@@ -283,6 +295,23 @@ def _beginning(
     if options.start is not None:
         return 0, adopt_networks(options.start, trainer.state)
     return 0, Past()
+
+
+def _examples(loader: Iterable[Example]) -> Iterator[Example]:
+    """The loader's batches. An error of a loading process arrives with its traceback as text: only its end is ours."""
+    try:
+        yield from loader
+    except LgganError as error:
+        raise type(error)(str(error).rsplit(f"{type(error).__name__}: ", 1)[-1].strip()) from error
+
+
+def _remove_leftovers(run: Path) -> None:
+    """Delete the temporary files of a run that was killed while it wrote (`runtime.contract.files.atomic_path`)."""
+    for file in (STATE_FILE, GENERATOR_FILE, SETTINGS_FILE, JOURNAL_FILE):
+        for leftover in run.glob(f".{Path(file).stem}-*{Path(file).suffix}"):
+            leftover.unlink(missing_ok=True)
+    for leftover in (run / SAMPLES_FOLDER).glob(".step_*-*.png"):
+        leftover.unlink(missing_ok=True)
 
 
 def _note(terms: dict[str, float]) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pytest
 
@@ -20,48 +18,9 @@ from export.onnx_export import ExportResult, export_onnx  # noqa: E402
 from export.options import ExportOptions  # noqa: E402
 from export.trace import trace  # noqa: E402
 from lggan.checkpoint import save_generator  # noqa: E402
-from lggan.config import SauPlacement, SauWindow  # noqa: E402
-from lggan.networks.generator import LGGANGenerator  # noqa: E402
-from lggan.preset import load_preset  # noqa: E402
-from runtime.contract.card import ModelCard  # noqa: E402
+from tests.export.samples import Case, Sample, random_generator  # noqa: E402
 
 torch.set_num_threads(1)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A checkpoint on the disk, the generator that is in it, and its card."""
-
-    path: Path
-    generator: LGGANGenerator
-    card: ModelCard
-
-
-@dataclass(frozen=True)
-class Case:
-    """What differs between the samples."""
-
-    placement: SauPlacement = SauPlacement.DECODERS
-    edges: bool = False
-    window: SauWindow = SauWindow.SOURCE
-    kernel: int = 3
-
-
-def random_generator(case: Case) -> tuple[LGGANGenerator, ModelCard]:
-    """The preset `tiny` with random weights, biases and running statistics, none of them trivial."""
-    preset = load_preset("tiny")
-    sau = replace(preset.generator.sau, placement=case.placement, window=case.window, kernel=case.kernel)
-    config = replace(preset.generator, edges=case.edges, residual_blocks=1, sau=sau)
-    draw = torch.Generator().manual_seed(1)
-    generator = LGGANGenerator(config).eval().requires_grad_(False)
-    for name, tensor in [*generator.named_parameters(), *generator.named_buffers()]:
-        if name.endswith("running_var"):
-            tensor.uniform_(0.3, 2.0, generator=draw)
-        elif name.endswith(("bias", "running_mean")):
-            tensor.normal_(0, 0.3, generator=draw)
-        elif tensor.dim() > 1:
-            tensor.normal_(0, tensor[0].numel() ** -0.5, generator=draw)
-    return generator, replace(preset.card(), instances=case.edges, generator=config.to_dict(), licence="test only")
 
 
 @pytest.fixture(scope="session")

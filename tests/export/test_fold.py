@@ -3,12 +3,12 @@ from __future__ import annotations
 import copy
 
 import torch
-from conftest import Sample
 from torch import nn
 
 from export.fold import FoldedSPADE, folded
 from lggan.networks.semantics import encode_semantics
 from lggan.networks.spade import SPADE
+from tests.export.samples import Sample
 
 
 def _semantics(classes: int) -> torch.Tensor:

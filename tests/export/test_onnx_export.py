@@ -12,7 +12,6 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from conftest import Case, Sample
 from onnx import numpy_helper
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -35,6 +34,7 @@ from runtime.contract.card import CARD_KEY, TensorInfo
 from runtime.contract.errors import GateError, InputError, MissingError, UsageError
 from runtime.contract.files import sha256_of
 from runtime.contract.labels import check_label_map
+from tests.export.samples import Case, Sample
 
 WHOLE = [Case(), Case(SauPlacement.GLOBAL, edges=True)]
 PARTS = [

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import Sample
 
 from export.layouts import CheckInput, single_class
 from export.onnx_export import ExportResult
 from export.verification import TOLERANCE, Difference, check_gate, compare, rounding_of_torch
 from runtime.contract.errors import BackendError, GateError
 from runtime.contract.progress import SilentProgress
+from tests.export.samples import Sample
 
 
 def _blocks(sample: Sample) -> CheckInput:

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from official_reference import Outputs, Shape, official_state, run
 from torch import Tensor, nn
 
 from lggan.checkpoint import load_generator
@@ -22,6 +21,7 @@ from lggan.networks.semantics import encode_semantics
 from lggan.preset import Preset, load_preset
 from runtime.contract.card import ClassInfo
 from runtime.contract.errors import InputError, UsageError
+from tests.lggan.official_reference import Outputs, Shape, official_state, run
 
 MERGED = Shape(classes=5, edges=True, heads=3, scored=2, ngf=2, doublings=6, spade_hidden=8)
 PLAIN = Shape(classes=4, edges=False, heads=4, scored=4, ngf=2, doublings=5, spade_hidden=8)

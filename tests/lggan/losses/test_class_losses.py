@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import plain_loops
 import pytest
 import torch
 
 from lggan.losses.class_losses import classification_loss, local_loss
 from lggan.networks.classification import ClassScores
 from lggan.networks.semantics import encode_semantics
+from tests.lggan import plain_loops
 
 
 def test_cross_entropy_of_the_present_classes() -> None:

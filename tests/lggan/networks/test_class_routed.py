@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import plain_loops
 import pytest
 import torch
 from torch import Tensor, nn
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from lggan.networks.class_routed import ClassRoutedConv2d
 from lggan.networks.local_branch import head_masks
 from lggan.networks.semantics import encode_semantics
+from tests.lggan import plain_loops
 
 
 def by_loops(bank: ClassRoutedConv2d, feature: np.ndarray, masks: np.ndarray) -> np.ndarray:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import plain_loops
 import pytest
 import torch
 from torch import Tensor, nn
 
 from lggan.networks.spade import SPADE, SPADEResBlock
+from tests.lggan import plain_loops
 
 
 def nearest(layout: np.ndarray, height: int, width: int) -> np.ndarray:

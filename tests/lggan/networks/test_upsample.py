@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import plain_loops
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from torch.nn.functional import conv2d
 from lggan.config import SauConfig, SauWindow
 from lggan.networks.initialisation import initialise
 from lggan.networks.upsample import SemanticAwareUpsample, semantic_aware_upsample
+from tests.lggan import plain_loops
 
 
 def random_case(

@@ -1,0 +1,31 @@
+"""The learning rate over the epochs."""
+
+from __future__ import annotations
+
+import pytest
+
+from lggan.training.schedule import rate_factor
+
+
+def test_published_schedule() -> None:
+    """100 epochs at the full rate, then 100 in which it falls by one hundredth per epoch (epochs from 0 here)."""
+    factors = [rate_factor(epoch, 100, 100) for epoch in range(200)]
+    assert factors[:101] == [1.0] * 101
+    assert factors[101] == pytest.approx(0.99)
+    assert factors[150] == pytest.approx(0.5)
+    assert factors[199] == pytest.approx(0.01)
+    assert all(a >= b for a, b in zip(factors, factors[1:], strict=False))
+    assert min(factors) > 0
+
+
+def test_without_decay() -> None:
+    assert [rate_factor(epoch, 3, 0) for epoch in (0, 2, 3, 10)] == [1.0] * 4
+
+
+def test_decay_from_the_beginning() -> None:
+    assert [rate_factor(epoch, 0, 4) for epoch in range(4)] == [1.0, 0.75, 0.5, 0.25]
+
+
+def test_a_prolonged_run_keeps_the_last_rate() -> None:
+    """Steps beyond the schedule must not be trained at a rate of zero, in silence."""
+    assert rate_factor(4, 0, 4) == rate_factor(400, 0, 4) == 0.25
