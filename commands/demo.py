@@ -66,7 +66,7 @@ def run_demo(examples: Path, out: Path, progress: Progress, *, force: bool = Fal
         trained = (session.card.height, session.card.width)
         inference = infer(session, labels, pictures, InferOptions(fit=trained, force=force), progress)
     # few and short queries: the table of a demo, with a p90 but without the hundreds of samples that a p99 needs
-    options = ProfileOptions(iterations=64, seconds=3.0, deadline_seconds=60.0, percentiles=(50.0, 90.0))
+    options = ProfileOptions(iterations=64, seconds=3.0, deadline_seconds=120.0, percentiles=(50.0, 90.0))
     request = ProfileRequest((checkpoint, fp32, fp16), (examples / LABELS,), out / "report", fit="model", force=force)
     report, page = profile_models(request, options, progress)
     return DemoResult(exported, converted, engine, record, pictures, inference, report, page)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from runtime.command_line import PATH, verb
-from runtime.console import Console, size
+from runtime.console import Console, plain, size
 
 
 @verb(example="lggan doctor")
@@ -37,5 +37,6 @@ def inspect(console: Console, file: Path) -> None:
     from runtime.inspection import describe, inspect_file
 
     inspection = inspect_file(file)
-    console.document("lggan-inspect", inspection)
+    found = plain(inspection)
+    console.document("lggan-inspect", {"file": found.pop("kind"), **found})
     console.fields(f"{inspection.path}  {size(inspection.size_bytes)}", describe(inspection))

@@ -107,7 +107,7 @@ def train(
     console.line(f"{state} at step {result.steps} ({result.epochs:.1f} epochs), {duration(result.seconds)}")
     console.line(f"checkpoint {result.checkpoint}")
     if result.interrupted:
-        console.note(f"continue with: lggan train --preset {preset_name} --data {data} --out {out} --resume")
+        console.note("continue with the same command and --resume (in place of --start-from)")
 
 
 @verb(

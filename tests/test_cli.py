@@ -294,6 +294,7 @@ def test_inspect_shows_the_card(model: Path, capsys: pytest.CaptureFixture[str])
     assert "label uint8 [N, 1, H, W]" in text
     assert cli.main(["inspect", str(model), "--json"]) == 0
     content = document(capsys)
+    assert (content["kind"], content["file"]) == ("lggan-inspect", "onnx")
     assert content["card"]["classes"][1] == {"name": "road", "color": [128, 64, 128]}
     assert content["size_bytes"] == model.stat().st_size
 

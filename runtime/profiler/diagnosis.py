@@ -22,6 +22,7 @@ def diagnose(
         _busy(machine),
         _mixed_sizes(data),
         _several_backends(variants),
+        _widened(variants),
         _cut_short(timings),
         *_refused(variants),
         _varies(variants),
@@ -61,6 +62,18 @@ def _several_backends(variants: Sequence[VariantReport]) -> Diagnosis | None:
         (),
         f"The variants ran on {len(backends)} backends ({', '.join(backends)}): differences in latency and memory are "
         "those of the backends too.",
+    )
+
+
+def _widened(variants: Sequence[VariantReport]) -> Diagnosis | None:
+    names = tuple(v.name for v in variants if v.precision == "fp16" and v.backend == "onnxruntime-cpu")
+    if not names:
+        return None
+    return Diagnosis(
+        "fp16-widened",
+        names,
+        "ONNX Runtime's CPU backend computes FP16 graphs in FP32: latency and pictures show the rounded weights, not "
+        "what a GPU does. The card's figures (lggan inspect) are those with every tensor rounded to FP16.",
     )
 
 

@@ -194,6 +194,7 @@ def _variant_report(
         path=printable(str(variant.path), _PATH_LIMIT),
         kind=variant.kind.value,
         backend=printable(opened.backend),
+        precision=opened.precision and printable(opened.precision),
         threads=opened.threads,
         file_bytes=file[0],
         file_sha256=file[1],

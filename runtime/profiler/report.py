@@ -61,6 +61,7 @@ class VariantReport:
     Attributes:
         name, path, kind: as given, made printable.
         backend: what computed.
+        precision: of the graph's types, from the card; None where there is none.
         threads: that one query may use on the host; None where the backend does not tell.
         file_bytes, file_sha256: of the file.
         open_seconds: from the call to the variant being ready, imports included.
@@ -77,6 +78,7 @@ class VariantReport:
     path: str
     kind: str
     backend: str
+    precision: str | None
     threads: int | None
     file_bytes: int
     file_sha256: str
@@ -153,6 +155,7 @@ def _variant_dict(variant: VariantReport) -> dict[str, Any]:
         "path": variant.path,
         "kind": variant.kind,
         "backend": variant.backend,
+        "precision": variant.precision,
         "threads": variant.threads,
         "file": {"bytes": variant.file_bytes, "sha256": variant.file_sha256},
         "open_seconds": variant.open_seconds,

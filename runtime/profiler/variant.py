@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 
 class PictureMaker(Protocol):
-    """What a variant is once it is open; an attribute ``threads`` (int) is reported where there is one."""
+    """What a variant is once it is open; attributes ``threads`` (int) and ``card`` are reported where they are."""
 
     @property
     def backend(self) -> str:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.contract.card import ModelCard
 from runtime.contract.errors import BackendError, LgganError, UsageError
 from runtime.profiler.memory import peak_memory, resident_memory
 from runtime.profiler.variant import Opener, PictureMaker
@@ -39,11 +40,12 @@ class Open:
 
 @dataclass(frozen=True)
 class Opened:
-    """The variant is open: its backend, the threads it uses (None where it does not tell), the seconds that opening
-    took, and the resident bytes of the process before it.
+    """The variant is open: its backend, the precision of its graph and the threads it uses (None where it does not
+    tell), the seconds that opening took, and the resident bytes of the process before it.
     """
 
     backend: str
+    precision: str | None
     threads: int | None
     seconds: float
     baseline_bytes: int
@@ -158,7 +160,14 @@ class _Bench:
         self._maker = opener()
         seconds = time.perf_counter() - start
         threads = getattr(self._maker, "threads", None)
-        return Opened(self._maker.backend, threads if isinstance(threads, int) else None, seconds, baseline)
+        card = getattr(self._maker, "card", None)
+        return Opened(
+            backend=self._maker.backend,
+            precision=card.precision if isinstance(card, ModelCard) else None,
+            threads=threads if isinstance(threads, int) else None,
+            seconds=seconds,
+            baseline_bytes=baseline,
+        )
 
     def _opened(self) -> PictureMaker:
         if self._maker is None:

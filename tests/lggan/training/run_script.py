@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from safetensors.torch import save_file
 
 import lggan.training.train as module
 from lggan.preset import Preset, load_preset
+from lggan.training.distributed import Process, process_group
 from lggan.training.train import TrainOptions, train
 from lggan.training.trainer import Trainer
 
@@ -32,15 +35,18 @@ def main(what: str, data: Path, run: Path) -> None:
         result = train(load_preset("tiny"), replace(options, steps=100_000, save_every=100_000))
         print(f"interrupted={result.interrupted} steps={result.steps}")
     else:
-        for name, preset in (("crops", load_preset("tiny")), ("twins", twins())):
-            trainers: list[Trainer] = []
-            _remember(trainers)
-            folder = data if name == "crops" else data.with_name("one")
-            train(preset, replace(options, data=folder, output=run / name, steps=3))
-            state = trainers[0].state
-            weights = {f"generator/{n}": p.detach().clone() for n, p in state.generator.named_parameters()}
-            weights |= {f"discriminator/{n}": p.detach().clone() for n, p in state.discriminator.named_parameters()}
-            save_file(weights, run / f"{name}_{os.environ.get('RANK', '0')}.safetensors")
+        trainers: list[Trainer] = []
+        _remember(trainers)
+        with process_group("cpu") as process:
+            _stay_joined(process)
+            for name, preset in (("crops", load_preset("tiny")), ("twins", twins())):
+                folder = data if name == "crops" else data.with_name("one")
+                train(preset, replace(options, data=folder, output=run / name, steps=3))
+                process.barrier()
+                state = trainers[-1].state
+                weights = {f"generator/{n}": p.detach().clone() for n, p in state.generator.named_parameters()}
+                weights |= {f"discriminator/{n}": p.detach().clone() for n, p in state.discriminator.named_parameters()}
+                save_file(weights, run / f"{name}_{process.rank}.safetensors")
 
 
 def twins() -> Preset:
@@ -61,6 +67,16 @@ def _kill_in_the_second_saving() -> None:
         move(source, target)
 
     os.replace = moving  # type: ignore[assignment]
+
+
+def _stay_joined(process: Process) -> None:
+    """Two runs in one group: leaving a group and joining it again is nothing that gloo is good at."""
+
+    @contextmanager
+    def joined(device: str) -> Iterator[Process]:
+        yield process
+
+    module.process_group = joined
 
 
 def _remember(trainers: list[Trainer]) -> None:

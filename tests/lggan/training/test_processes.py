@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -91,15 +90,19 @@ def test_two_processes(tiny_dataset: Path, tmp_path: Path, make_tiny_dataset: Ca
     one = make_tiny_dataset(tiny_dataset.with_name("one"), train=1, val=0, size=(32, 64))
     run = tmp_path / "run"
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
-    process = subprocess.run(
+    with subprocess.Popen(
         [*command, str(SCRIPT), "pair", str(tiny_dataset), str(run)],
         env=ENVIRONMENT,
-        check=False,
-        timeout=240,
-        capture_output=True,
+        start_new_session=True,
+        stderr=subprocess.PIPE,
         text=True,
-    )
-    assert process.returncode == 0, process.stderr[-3000:]
+    ) as process:
+        try:
+            _, errors = process.communicate(timeout=270)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # a killed launcher would leave its processes behind
+            raise
+    assert process.returncode == 0, errors[-3000:]
     for name in ("crops", "twins"):
         first, second = (load_file(run / f"{name}_{rank}.safetensors") for rank in (0, 1))
         assert first.keys() == second.keys()
@@ -115,8 +118,12 @@ def test_two_processes(tiny_dataset: Path, tmp_path: Path, make_tiny_dataset: Ca
     train(twins(), TrainOptions(one, alone, steps=3, device="cpu", sample_every=100, log_every=1))
     ours, theirs = read_journal(alone), read_journal(run / "twins")
     for line, other in zip(ours, theirs, strict=True):
-        names = [name for name in line if name not in ("seconds_per_step",)]
-        np.testing.assert_allclose([line[n] for n in names], [other[n] for n in names], rtol=1e-3, err_msg=json.dumps(line))
+        # The discriminator's last bias has no gradient but rounding, which Adam turns into whole steps: it moves the
+        # verdicts on real and fake pictures, not their sum.
+        for entry in (line, other):
+            entry["discriminator"] = entry["discriminator_fake"] + entry["discriminator_real"]
+        names = ["step", "epoch", "feature_matching", "classification", "local", "discriminator"]
+        np.testing.assert_allclose([line[n] for n in names], [other[n] for n in names], rtol=1e-4, err_msg=str(names))
     mine, shared = load_file(alone / "state.safetensors"), load_file(run / "twins_0.safetensors")
     for name in ("generator/local_branch.fuse.weight", "generator/attention.weights.weight", "generator/classifier.linear.weight"):
         torch.testing.assert_close(mine[name], shared[name], rtol=0, atol=2e-5)  # three steps of 1e-4 each

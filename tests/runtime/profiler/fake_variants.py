@@ -190,6 +190,7 @@ def report_of(
                 path=f"models/{name}.onnx",
                 kind="onnx",
                 backend=backend,
+                precision=None,
                 threads=2,
                 file_bytes=7_600_000,
                 file_sha256="0" * 64,

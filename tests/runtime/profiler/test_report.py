@@ -124,6 +124,16 @@ def test_drift_busy_machine_sizes_backends_and_deadline_are_seen() -> None:
     assert "deadline-reached" in {diagnosis.code for diagnosis in late}
 
 
+def test_fp16_on_a_cpu_is_said_to_run_in_fp32() -> None:
+    variants = report_of(THREE).variants
+    half = replace(variants[1], precision="fp16", backend="onnxruntime-cpu")
+    report = diagnose((variants[0], half), _timings(variants[:2]), QUIET, ONE_SIZE)
+    found = {diagnosis.code: diagnosis for diagnosis in report}
+    assert found["fp16-widened"].variants == ("fp16",)
+    on_gpu = replace(half, backend="tensorrt")
+    assert "fp16-widened" not in _codes((variants[0], on_gpu))
+
+
 def test_units() -> None:
     assert [three_digits(v) for v in (0.04213, 4.213, 42.13, 421.3, 4213.0)] == [
         "0.0421",
