@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from runtime.contract.progress import Task
 
 SPARSE_SECONDS = 10.0  # between two lines of progress where stderr is not a terminal
+LEAST_STEPS = 8  # of a task whose end is foretold; fewer steps are too unlike each other
 PLAIN_WIDTH = 120  # columns of a table that is written to a file or a pipe
 _MOST_TURNED_ROWS = 6
 _LONGEST = 20_000  # letters of one line; a longer one is not meant for a person
@@ -172,15 +173,26 @@ class Console:
         return RichConsole(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
     def _new_bars(self) -> rich.progress.Progress:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-        from rich.progress import TimeRemainingColumn as Remaining
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+        from rich.text import Text
+
+        class Remaining(TimeRemainingColumn):
+            def render(self, task: rich.progress.Task) -> Text:
+                few = task.total is None or task.total < LEAST_STEPS or task.finished
+                return Text("") if few else Text("eta ") + super().render(task)
 
         return Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("eta"),
             Remaining(compact=True),
             TextColumn("{task.fields[note]}", markup=False),
             console=self._rich(self.err),
@@ -243,7 +255,7 @@ class _SparseTask:
         parts = [_number(self._done)]
         if self._total:
             parts = [f"{_number(self._done)}/{_number(self._total)}", f"{100 * self._done / self._total:.0f} %"]
-            if 0 < self._done < self._total:
+            if 0 < self._done < self._total and self._total >= LEAST_STEPS:
                 parts.append(f"eta {duration(seconds * (self._total - self._done) / self._done)}")
         if self._note:
             parts.append(self._note)

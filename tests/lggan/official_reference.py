@@ -132,7 +132,8 @@ def run(state: Weights, shape: Shape, semantics: Tensor) -> Outputs:
     def block(name: str, x: Tensor) -> Tensor:
         dx = spectral(f"{name}.conv_0", leaky_relu(spade(f"{name}.norm_0", x), 0.2), 1)
         dx = spectral(f"{name}.conv_1", leaky_relu(spade(f"{name}.norm_1", dx), 0.2), 1)
-        return dx + (spectral(f"{name}.conv_s", spade(f"{name}.norm_s", x), 0) if f"{name}.conv_s.weight_orig" in w else x)
+        learned = f"{name}.conv_s.weight_orig" in w
+        return dx + (spectral(f"{name}.conv_s", spade(f"{name}.norm_s", x), 0) if learned else x)
 
     def up(x: Tensor) -> Tensor:
         return x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)

@@ -1,4 +1,4 @@
-"""The layers' arithmetic once more, in float64 and plain loops: the reference of the tests, written from the formulas."""
+"""The layers' arithmetic once more, in float64 and plain loops: the tests' reference, written from the formulas."""
 
 from __future__ import annotations
 

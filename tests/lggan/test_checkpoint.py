@@ -71,7 +71,9 @@ def test_equal_generators_give_equal_files(checkpoint: Path, generator: LGGANGen
     assert again.read_bytes() == checkpoint.read_bytes()
 
 
-def test_the_card_tells_the_generators_own_configuration(generator: LGGANGenerator, preset: Preset, tmp_path: Path) -> None:
+def test_the_card_tells_the_generators_own_configuration(
+    generator: LGGANGenerator, preset: Preset, tmp_path: Path
+) -> None:
     save_generator(tmp_path / "g.safetensors", generator, replace(preset.card(), generator={}))
     assert load_generator(tmp_path / "g.safetensors")[1].generator == generator.config.to_dict()
 
@@ -164,7 +166,8 @@ def test_absent_empty_and_foreign_files(tmp_path: Path) -> None:
     assert "No such file" in refused(tmp_path / "absent.safetensors")
     refused(tmp_path)
     path = tmp_path / "g.safetensors"
-    for content in (b"", b"1234567", b"\x89PNG\r\n\x1a\n" + bytes(64), bytes(64), b"\xff" * 64, struct.pack("<Q", 2) + b"[]"):
+    picture, list_header = b"\x89PNG\r\n\x1a\n" + bytes(64), struct.pack("<Q", 2) + b"[]"
+    for content in (b"", b"1234567", picture, bytes(64), b"\xff" * 64, list_header):
         path.write_bytes(content)
         refused(path)
     save_file({"x": torch.zeros(2)}, path)
@@ -190,18 +193,17 @@ def test_flipped_bits_never_raise_anything_else(checkpoint: Path) -> None:
     (length,) = struct.unpack("<Q", whole[:8])
     draw = np.random.default_rng(0)
     places = [*range(8), *draw.integers(8, 8 + length, 80), *draw.integers(8 + length, len(whole), 4)]
-    kinds = set()
+    messages: list[str] = []
     for place, bit in zip(places, draw.integers(0, 8, len(places)), strict=True):
         damaged = bytearray(whole)
         damaged[place] ^= 1 << bit
         checkpoint.write_bytes(damaged)
         try:
             load_generator(checkpoint)
-            kinds.add("read")
         except InputError as error:
-            assert "\n" not in str(error)
-            kinds.add("refused")
-    assert "refused" in kinds
+            messages.append(str(error))
+    assert len(messages) > 20
+    assert not [message for message in messages if "\n" in message]
 
 
 def test_header_that_claims_more_than_there_is(checkpoint: Path) -> None:

@@ -56,7 +56,7 @@ def test_there_and_back_through_json() -> None:
     ],
 )
 def test_values_that_make_no_network(values: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="must|between"):
+    with pytest.raises(UsageError, match=r"must|between"):
         GeneratorConfig.from_dict({**PLAIN, **values})
 
 

@@ -93,7 +93,7 @@ def test_a_file_of_the_user_fills_in_the_published_defaults(tmp_path: Path) -> N
         ("name = ", "TOML"),
         ("\udcff\udcfe", "TOML"),
         ("[" * 5000, "TOML|nest"),
-        (MINIMAL.replace("name = \"mine\"", ""), "name"),
+        (MINIMAL.replace('name = "mine"', ""), "name"),
         (MINIMAL.replace("height = 32\n", ""), "height"),
         (MINIMAL.replace("255", "256"), "colour"),
         (MINIMAL.replace("255", "1.5"), "colour"),

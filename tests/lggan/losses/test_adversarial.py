@@ -51,9 +51,7 @@ def test_feature_matching_leaves_the_verdict_out_and_divides_by_the_scales() -> 
 
 
 def test_feature_matching_does_not_teach_the_real_side() -> None:
-    fake, real = (
-        [[layer.requires_grad_() for layer in scale] for scale in random_outputs(seed)] for seed in (4, 5)
-    )
+    fake, real = ([[layer.requires_grad_() for layer in scale] for scale in random_outputs(seed)] for seed in (4, 5))
     feature_matching(fake, real).backward()
     assert all(layer.grad is not None for scale in fake for layer in scale[:-1])
     assert all(layer.grad is None for scale in real for layer in scale)

@@ -25,10 +25,9 @@ def random_synthesis(seed: int = 0) -> tuple[Synthesis, Tensor, Tensor]:
     label = torch.randint(0, 2, (2, 1, 32, 32), generator=draw)
     masks = torch.cat([label == 0, label == 1], dim=1).float()
     images = [uniform(2, 3, 32, 32).requires_grad_() for _ in range(3)]
+    attention, per_class = uniform(2, 1, 32, 32), uniform(2, 2, 3, 32, 32)
     classification = ClassScores(uniform(2, 2, 2), torch.ones(2, 2))
-    return Synthesis(*images, torch.rand(2, 1, 32, 32), uniform(2, 2, 3, 32, 32), masks, classification), masks, uniform(
-        2, 3, 32, 32
-    )
+    return Synthesis(*images, attention, per_class, masks, classification), masks, uniform(2, 3, 32, 32)
 
 
 @pytest.fixture
@@ -57,15 +56,14 @@ def test_generator_terms_by_hand(discriminator: MultiScaleDiscriminator) -> None
             fake = discriminator(torch.cat([semantics, picture], dim=1))
             adversarial += np.mean([-scale[-1].mean().item() for scale in fake])
             for fake_scale, real_scale in zip(fake, real, strict=True):
-                matching += sum((f - r).abs().mean().item() for f, r in zip(fake_scale[:4], real_scale[:4], strict=True)) / 2
+                for f, r in zip(fake_scale[:4], real_scale[:4], strict=True):
+                    matching += (f - r).abs().mean().item() / 2
             difference = (picture - photo).abs()
             features += 0.5 * difference.mean().item() + 1.0 * 2 * difference[:, :, ::2, ::2].mean().item()
             reconstruction += difference.mean().item()
         scores = synthesis.classification.scores.log_softmax(dim=2)
         classification = -(scores[:, 0, 0] + scores[:, 1, 1]).sum().item() / 4
-        local = sum(
-            (synthesis.per_class[:, c] - photo * semantics[:, c : c + 1]).abs().mean().item() for c in range(2)
-        )
+        local = sum((synthesis.per_class[:, c] - photo * semantics[:, c : c + 1]).abs().mean().item() for c in range(2))
     expected = {
         "adversarial": 2 * adversarial,
         "feature_matching": 3 * matching,

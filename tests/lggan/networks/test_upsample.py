@@ -38,9 +38,7 @@ def test_source_window_is_carafe(k: int, s: int, size: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     ("k", "s", "dilation"), [(3, 2, 1), (5, 2, 1), (3, 4, 1), (5, 4, 1), (3, 2, 3), (5, 3, 2), (3, 2, 4), (5, 2, 2)]
 )
-def test_any_dilation_is_the_unfold_of_the_enlarged_map(
-    k: int, s: int, dilation: int, size: tuple[int, int]
-) -> None:
+def test_any_dilation_is_the_unfold_of_the_enlarged_map(k: int, s: int, dilation: int, size: tuple[int, int]) -> None:
     feature, logits = random_case(k, s, size, seed=k + s + dilation)
     expected = plain_loops.unfold_of_enlarged(feature.numpy(), logits.numpy(), k, s, dilation)
     np.testing.assert_allclose(semantic_aware_upsample(feature, logits, k, s, dilation).numpy(), expected, atol=1e-12)
@@ -130,7 +128,7 @@ def test_large_logits_do_not_overflow() -> None:
 def test_shapes_that_do_not_belong_together(
     feature: tuple[int, ...], logits: tuple[int, ...], k: int, s: int, dilation: int
 ) -> None:
-    with pytest.raises(RuntimeError, match="expected|must"):
+    with pytest.raises(RuntimeError, match=r"expected|must"):
         semantic_aware_upsample(torch.zeros(feature), torch.zeros(logits), k, s, dilation)
 
 
@@ -177,7 +175,8 @@ def test_module_has_the_parameters_of_the_paper_like_configuration() -> None:
     """256 -> 128 and 128 -> 64 channels, 64 compressed, 5 x 5 taps, kernels predicted by 1x1 or 3x3."""
     for (before, after), counts in {(256, 128): (55_844, 107_044), (128, 64): (23_012, 74_212)}.items():
         for encoder_kernel, count in zip((1, 3), counts, strict=True):
-            module = SemanticAwareUpsample(before, after, SauConfig(kernel=5, compressed=64, encoder_kernel=encoder_kernel))
+            config = SauConfig(kernel=5, compressed=64, encoder_kernel=encoder_kernel)
+            module = SemanticAwareUpsample(before, after, config)
             assert sum(parameter.numel() for parameter in module.parameters()) == count
 
 

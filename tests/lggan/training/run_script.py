@@ -33,7 +33,7 @@ def main(what: str, data: Path, run: Path) -> None:
         train(load_preset("tiny"), options)
     elif what == "interrupted":
         result = train(load_preset("tiny"), replace(options, steps=100_000, save_every=100_000))
-        print(f"interrupted={result.interrupted} steps={result.steps}")
+        print(f"interrupted={result.interrupted} steps={result.steps}")  # noqa: T201
     else:
         trainers: list[Trainer] = []
         _remember(trainers)

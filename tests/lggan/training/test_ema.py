@@ -45,7 +45,8 @@ def test_buffers_follow_as_they_are(generator: LGGANGenerator) -> None:
     disturb(generator)
     average.update(generator, 5)
     names = [name for name, _ in generator.named_buffers()]
-    assert {name.rsplit(".", 1)[1] for name in names} == {"running_mean", "running_var", "num_batches_tracked", "_u", "_v"}
+    kinds = {"running_mean", "running_var", "num_batches_tracked", "_u", "_v"}
+    assert {name.rsplit(".", 1)[1] for name in names} == kinds
     for name in names:
         assert torch.equal(average.generator.state_dict()[name], generator.state_dict()[name]), name
 

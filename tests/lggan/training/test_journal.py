@@ -60,10 +60,13 @@ def test_no_journal(tmp_path: Path) -> None:
 
 
 def test_full_disk(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match="no space left"), Journal(tmp_path, 0) as journal:
-        journal._stream.close()
-        journal._stream = open("/dev/full", "w", encoding="utf-8")  # noqa: SIM115 (closed by the journal)
+    journal = Journal(tmp_path, 0)
+    journal._stream.close()
+    journal._stream = open("/dev/full", "w", encoding="utf-8")  # noqa: SIM115 (closed by the journal)
+    with pytest.raises(MissingError, match="no space left"):
         journal.write(1, 0, 0.1, {"local": 1.0})
+    with pytest.raises(MissingError, match="no space left"):
+        journal.__exit__(None, None, None)
 
 
 def test_folder_that_cannot_be_written(tmp_path: Path) -> None:

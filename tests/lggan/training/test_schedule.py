@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from lggan.training.schedule import rate_factor
@@ -14,7 +16,7 @@ def test_published_schedule() -> None:
     assert factors[101] == pytest.approx(0.99)
     assert factors[150] == pytest.approx(0.5)
     assert factors[199] == pytest.approx(0.01)
-    assert all(a >= b for a, b in zip(factors, factors[1:], strict=False))
+    assert all(a >= b for a, b in pairwise(factors))
     assert min(factors) > 0
 
 

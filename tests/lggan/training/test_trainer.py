@@ -112,7 +112,7 @@ def test_generator_and_discriminator_do_not_teach_each_other(
 def test_fakes_of_the_discriminators_step(
     tiny_preset: Preset, examples: Example, monkeypatch: pytest.MonkeyPatch, fakes: Fakes
 ) -> None:
-    """As published the pictures are made anew after the generator's step, in training mode; or those before it serve."""
+    """As published, pictures are made anew after the generator's step, in training mode; or those before it serve."""
     trainer = make_trainer(replace(tiny_preset, train=replace(tiny_preset.train, fakes=fakes)))
     passes: list[tuple[bool, bool, Tensor]] = []
     trainer.state.generator.register_forward_hook(
@@ -136,8 +136,8 @@ def test_fakes_of_the_discriminators_step(
 def test_spectral_vectors_move_once_per_pass(tiny_preset: Preset, examples: Example) -> None:
     """All readings of a weight within one pass are of one power iteration."""
     trainer = make_trainer(tiny_preset)
-    norm = trainer.state.discriminator.scales[0].middle[0].parametrizations.weight[0]
-    matrix = trainer.state.discriminator.scales[0].middle[0].parametrizations.weight.original.detach().flatten(1).clone()
+    weight = trainer.state.discriminator.scales[0].middle[0].parametrizations.weight
+    norm, matrix = weight[0], weight.original.detach().flatten(1).clone()
     v = norm._v.clone()
     trainer._discriminator_step = lambda *_: {}  # type: ignore[method-assign]
     trainer.step(examples, 0, 0)
