@@ -135,7 +135,7 @@ def restore_state(path: Path, state: TrainingState, settings: dict[str, Any]) ->
             if scaler.is_enabled() and saved:  # empty where the stretch before ran in another precision
                 scaler.load_state_dict(saved)
         return int(meta["step"]), _past(meta)
-    except (RuntimeError, KeyError, ValueError, TypeError) as error:
+    except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path} does not fit this run: {str(error).splitlines()[0]}") from error
 
 

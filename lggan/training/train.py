@@ -245,9 +245,13 @@ class _Run:
             "past": asdict(self._past),
             "torch": torch.__version__,
         }
-        line = f"trained for {step} steps on {len(self._dataset)} examples"
+        size = f"{self._preset.generator.height}x{self._preset.generator.width}"
+        lines = [f"trained for {step} steps on {len(self._dataset)} examples at {size}"]
+        if (origin := self._past.origin) is not None:
+            before = f"{origin['height']}x{origin['width']}"
+            lines.insert(0, f"started from a run of {origin['steps']} steps at {before} (state {origin['sha256'][:12]})")
         return replace(
-            self._preset.card(), training=training, licence=self._options.licence, provenance=(line,)
+            self._preset.card(), training=training, licence=self._options.licence, provenance=tuple(lines)
         )
 
 
