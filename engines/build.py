@@ -177,6 +177,6 @@ def _import_onnx() -> Any:
         import onnx
     except ImportError as error:
         raise MissingError(
-            "building an engine needs the package onnx; pip install 'lggan-edge[tensorrt-rtx]'"
+            "building an engine needs the package onnx; pip install '.[tensorrt-rtx]'"
         ) from error
     return onnx

@@ -26,7 +26,7 @@ from typing import IO, Any
 from runtime.contract.errors import BackendError, MissingError
 from runtime.contract.progress import Progress
 
-INSTALL = "pip install 'lggan-edge[tensorrt-rtx]'"
+INSTALL = "pip install '.[tensorrt-rtx]'"
 WORKER = (sys.executable, "-m", "engines.rtx_worker")
 _LIBRARY = "libtensorrt_rtx.so"
 _PATIENCE = 10.0  # seconds that a cancelled build may take to stop

@@ -243,9 +243,12 @@ class _Text:
         """
 
     def constants(self) -> str:
-        """The whole numbers that the sections above refer to; ask last."""
+        """The whole numbers that the sections above refer to; ask last.
+
+        As tensors: ONNX Runtime before 1.24 loses the rank of a list of integers in a function body.
+        """
         return " ".join(
-            f"{name} = Constant <value_ints = [{', '.join(map(str, values))}]> ()"
+            f"{name} = Constant <value = int64[{len(values)}] {{{', '.join(map(str, values))}}}> ()"
             for name, values in self._constants.items()
         )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from runtime.contract.card import ModelCard
 from runtime.contract.errors import InputError, UsageError
-from runtime.contract.inputs import find_inputs
+from runtime.contract.inputs import find_inputs, find_instance_map
 from runtime.contract.labels import check_label_map, fit_label_map, read_instance_map, read_label_map
 from runtime.profiler.worker import LabelMap
 
@@ -49,18 +49,10 @@ def _load(path: Path, card: ModelCard, fit: tuple[int, int] | None, instances: P
     label = read_label_map(path, card.classes, card.void)  # [H, W]
     instance = None
     if instances is not None:
-        instance = read_instance_map(_instance_beside(path, instances))  # [H, W]
+        instance = read_instance_map(find_instance_map(path, instances))  # [H, W]
         if instance.shape != label.shape:
             raise InputError(f"the instance map of {path} has another size than the label map; give both the same")
         instance = fit_label_map(instance, *fit) if fit else instance
     label = fit_label_map(label, *fit) if fit else label
     check_label_map(label, card, path)
     return LabelMap(path.name, label, instance)
-
-
-def _instance_beside(label: Path, folder: Path) -> Path:
-    stem = label.stem.replace("labelIds", "instanceIds")
-    for suffix in (".png", ".npy"):
-        if (folder / f"{stem}{suffix}").is_file():
-            return folder / f"{stem}{suffix}"
-    raise InputError(f"{folder} holds no instance map {stem}.png or .npy for {label}")

@@ -249,7 +249,8 @@ class _Run:
         lines = [f"trained for {step} steps on {len(self._dataset)} examples at {size}"]
         if (origin := self._past.origin) is not None:
             before = f"{origin['height']}x{origin['width']}"
-            lines.insert(0, f"started from a run of {origin['steps']} steps at {before} (state {origin['sha256'][:12]})")
+            state = origin["sha256"][:12]
+            lines.insert(0, f"started from a run of {origin['steps']} steps at {before} (state {state})")
         return replace(
             self._preset.card(), training=training, licence=self._options.licence, provenance=tuple(lines)
         )

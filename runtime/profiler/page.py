@@ -22,7 +22,7 @@ from runtime.profiler.table import report_table
 ERROR_FACTOR = 8
 MAX_SHOWN_SIDE = 512
 _TEMPLATE = "page.html.j2"
-_INSTALL = "pip install 'lggan-edge[report]'"
+_INSTALL = "pip install '.[report]'"
 
 
 @dataclass(frozen=True)

@@ -161,3 +161,11 @@ def test_two_nodes_of_one_geometry_share_the_body() -> None:
 def test_impossible_geometry(values: tuple[int, int, int]) -> None:
     with pytest.raises(UsageError, match="odd"):
         SauGeometry(*values)
+
+
+@pytest.mark.parametrize("geometry", [SauGeometry(5, 2, 2), SauGeometry(5, 2, 1)])
+def test_constants_are_tensors(geometry: SauGeometry) -> None:
+    """ONNX Runtime 1.23, the last for Python 3.10, takes a ``value_ints`` of a function body for a scalar."""
+    constants = [node for node in sau_function(geometry).node if node.op_type == "Constant"]
+    assert constants
+    assert {attribute.name for node in constants for attribute in node.attribute} == {"value"}

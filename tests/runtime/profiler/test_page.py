@@ -144,5 +144,5 @@ def test_without_jinja_the_command_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         return original(name, *arguments, **keywords)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(MissingError, match=r"pip install 'lggan-edge\[report\]'"):
+    with pytest.raises(MissingError, match=r"pip install '\.\[report\]'"):
         render_page(report_of([("a", 12.0, None)]))
