@@ -77,8 +77,8 @@ def train(
 
     from commands.overrides import override
     from lggan.preset import load_preset
+    from lggan.training.options import TrainOptions
     from lggan.training.precision import TrainPrecision
-    from lggan.training.train import TrainOptions
     from lggan.training.train import train as run_training
 
     preset = override(

@@ -21,7 +21,8 @@ from safetensors.torch import save_file
 import lggan.training.train as module
 from lggan.preset import Preset, load_preset
 from lggan.training.distributed import Process, process_group
-from lggan.training.train import TrainOptions, train
+from lggan.training.options import TrainOptions
+from lggan.training.train import train
 from lggan.training.trainer import Trainer
 
 

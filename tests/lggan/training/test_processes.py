@@ -22,7 +22,8 @@ from lggan.checkpoint import load_generator
 from lggan.preset import load_preset
 from lggan.training.distributed import Process
 from lggan.training.journal import read_journal
-from lggan.training.train import TrainOptions, train
+from lggan.training.options import TrainOptions
+from lggan.training.train import train
 from runtime.contract.errors import UsageError
 from tests.lggan.training.run_script import twins
 

@@ -18,15 +18,17 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-import lggan.training.train as module
+import lggan.training.loop as loop_module
 import lggan.training.trainer as trainer_module
 from lggan.checkpoint import load_generator
 from lggan.losses.perceptual import PerceptualFeatures
 from lggan.networks.semantics import encode_semantics
 from lggan.preset import Preset, load_preset
 from lggan.training.journal import read_journal
+from lggan.training.loop import TrainResult
+from lggan.training.options import TrainOptions
 from lggan.training.precision import TrainPrecision
-from lggan.training.train import TrainOptions, TrainResult, train
+from lggan.training.train import train
 from runtime.contract.errors import BackendError, InputError, LgganError, MissingError, UsageError
 
 FILES = ["generator.safetensors", "metrics.jsonl", "samples", "settings.json", "state.safetensors", "tensorboard"]
@@ -129,8 +131,8 @@ def test_the_same_run_again_is_the_same_run(whole: Path, data: Path, tmp_path: P
 def test_length_follows_from_the_epochs(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     epochs: list[int] = []
     monkeypatch.setattr(trainer_module.Trainer, "step", lambda self, examples, i, epoch: (epochs.append(epoch), {})[1])
-    monkeypatch.setattr(module._Run, "_save", lambda self, step: None)
-    monkeypatch.setattr(module._Run, "_finish", lambda self, step, terms: None)
+    monkeypatch.setattr(loop_module.TrainingLoop, "_save", lambda self, step: None)
+    monkeypatch.setattr(loop_module.TrainingLoop, "_finish", lambda self, step, terms: None)
     result = train(load_preset("tiny"), options(data, tmp_path / "run", steps=None))
     assert epochs == [0, 0, 1, 1, 2, 2, 3, 3]  # 2 epochs and 2 of decay
     assert result.steps == 8
@@ -288,14 +290,14 @@ def test_a_signal_ends_the_run_after_the_step_with_everything_saved(
 
 def test_a_second_signal_ends_it_at_once(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two steps the first signal is obeyed, so the second must come before: here while the journal writes."""
-    original = module.Journal.write
+    original = loop_module.Journal.write
 
     def write(*arguments: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
         original(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module.Journal, "write", write)
+    monkeypatch.setattr(loop_module.Journal, "write", write)
     with pytest.raises(KeyboardInterrupt):
         train(load_preset("tiny"), options(data, tmp_path / "run"))
     assert not (tmp_path / "run" / "state.safetensors").exists()
