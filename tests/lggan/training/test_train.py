@@ -110,7 +110,7 @@ def test_the_checkpoint_is_the_averaged_generator_with_its_card(whole: Path) -> 
     assert card.training["steps"] == 6
     assert card.training["examples"] == 5
     assert card.training["final_losses"].keys() >= {"adversarial", "local", "discriminator_real"}
-    assert card.provenance == ("trained for 6 steps on 5 examples",)
+    assert card.provenance == ("trained for 6 steps on 5 examples at 32x64",)
     made = generator(encode_semantics(torch.zeros(1, 1, 64, 96, dtype=torch.uint8), 4))
     assert torch.isfinite(made.final).all()
 
@@ -230,7 +230,9 @@ def test_starting_from_another_runs_weights(whole: Path, data: Path, tmp_path: P
         assert train(wider, options(data, run, steps=1, start=start)).steps == 1
     assert torch.equal(seen[0], load_file(start)["generator/encoder.conv1.weight"])
     assert load_file(run / "state.safetensors")["generator_optimizer/0/step"] == 1
-    origin = load_generator(run / "generator.safetensors")[1].training["past"]["origin"]
+    card = load_generator(run / "generator.safetensors")[1]
+    assert card.provenance[0].startswith("started from a run of 6 steps at 32x64 (state ")
+    origin = card.training["past"]["origin"]
     assert (origin["steps"], origin["height"], origin["width"]) == (6, 32, 64)
     foreign = whole / "generator.safetensors"
     for bad, message in ((tmp_path / "absent", "does not exist"), (foreign, "no training state")):
