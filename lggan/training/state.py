@@ -167,7 +167,7 @@ def _past(meta: dict[str, Any]) -> Past:
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not path.is_file():
-        raise InputError(f"{path} does not exist: there is no run to go on from; start without --resume and --start-from")
+        raise InputError(f"{path} does not exist: no run to go on from; leave out --resume and --start-from")
     try:
         with safe_open(str(path), framework="pt") as file:
             meta = json.loads((file.metadata() or {})[_META])

@@ -110,7 +110,7 @@ def test_truncated_and_foreign_files(saved: Path, other: Trainer) -> None:
     save_file({"x": torch.zeros(1)}, saved)
     refused(saved, other)
     saved.unlink()
-    assert "nothing to resume" in refused(saved, other)
+    assert "no run to go on from" in refused(saved, other)
 
 
 def with_meta(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:

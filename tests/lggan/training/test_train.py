@@ -207,7 +207,7 @@ def test_a_run_is_not_overwritten_without_resume(whole: Path, data: Path, tmp_pa
 
 
 def test_nothing_to_resume(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nothing to resume"):
+    with pytest.raises(InputError, match="no run to go on from"):
         train(load_preset("tiny"), options(data, tmp_path / "absent", resume=True))
     assert not (tmp_path / "absent").exists()
 
