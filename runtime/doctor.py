@@ -58,7 +58,7 @@ PACKAGES = (
     Package("onnxruntime", "onnxruntime", "", "1.20", "infer", ("onnxruntime-gpu", "onnxruntime-rocm")),
     Package("click", "click", "", "8.1.8", "the command line"),
     Package("rich", "rich", "", "13.9", "tables and bars"),
-    Package("torch", "torch", "train", "2.6", "train, evaluate, export"),
+    Package("torch", "torch", "train", "2.10", "train, evaluate, export"),
     Package("safetensors", "safetensors", "train", "0.5", "checkpoints"),
     Package("tensorboard", "tensorboard", "train", "2.18", "training curves"),
     Package("onnx", "onnx", "export", "1.21", "export, calibrate, build"),
