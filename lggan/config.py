@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
@@ -49,6 +50,18 @@ class SauWindow(str, Enum):
     EXPANDED = "expanded"
 
 
+class SauMask(str, Enum):
+    """Whether a pixel may be made from pixels of other classes.
+
+    NONE: the kernels alone decide, as in the paper's figures: a preference for the own class is learned.
+    SAME_CLASS: taps whose source pixel has another class than the output pixel get no weight; where no tap has the
+        class, all count. This project's own variant, not the paper's.
+    """
+
+    NONE = "none"
+    SAME_CLASS = "same_class"
+
+
 @dataclass(frozen=True)
 class SauConfig:
     """Options of semantic-aware upsampling.
@@ -62,6 +75,7 @@ class SauConfig:
         compressed: channels that the kernel is predicted from.
         encoder_kernel: side of the convolution that predicts the kernels (1 or 3; 3 gives it layout context).
         window: see `SauWindow`.
+        mask: see `SauMask`.
     """
 
     placement: SauPlacement = SauPlacement.DECODERS
@@ -69,6 +83,7 @@ class SauConfig:
     compressed: int = 64
     encoder_kernel: int = 3
     window: SauWindow = SauWindow.SOURCE
+    mask: SauMask = SauMask.NONE
 
     def __post_init__(self) -> None:
         for name in ("kernel", "encoder_kernel"):
@@ -77,6 +92,34 @@ class SauConfig:
                 raise UsageError(f"sau.{name} is {value}; it must be odd and positive")
         if self.compressed < 1:
             raise UsageError(f"sau.compressed is {self.compressed}; it must be positive")
+
+    @property
+    def needs_classes(self) -> bool:
+        """Whether the upsampling looks at the class map."""
+        return self.placement is not SauPlacement.NONE and self.mask is SauMask.SAME_CLASS
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: what `from_dict` reads."""
+        plain = asdict(self)
+        return plain | {name: getattr(self, name).value for name in _SAU_ENUMS}
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> SauConfig:
+        """Read what `to_dict` wrote, or a ``[generator.sau]`` table of a preset.
+
+        Raises:
+            TypeError, ValueError: unknown entries, values of the wrong kind.
+            UsageError: values that make no sense.
+        """
+        values = dict(plain)
+        check_kinds(values, whole=("kernel", "compressed", "encoder_kernel"), prefix="sau.")
+        for name, kind in _SAU_ENUMS.items():
+            if name in values:
+                values[name] = kind(values[name])
+        return cls(**values)
+
+
+_SAU_ENUMS: dict[str, type[Enum]] = {"placement": SauPlacement, "window": SauWindow, "mask": SauMask}
 
 
 @dataclass(frozen=True)
@@ -153,11 +196,7 @@ class GeneratorConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: what `from_dict` reads."""
-        plain = asdict(self)
-        plain["depth"] = self.depth.value
-        plain["sau"]["placement"] = self.sau.placement.value
-        plain["sau"]["window"] = self.sau.window.value
-        return plain
+        return asdict(self) | {"depth": self.depth.value, "sau": self.sau.to_dict()}
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> GeneratorConfig:
@@ -169,25 +208,25 @@ class GeneratorConfig:
         """
         try:
             values = dict(plain)
-            sau = dict(values.pop("sau", {}))
-            _check_kinds(values)
-            _check_kinds(sau, "sau.")
-            if "placement" in sau:
-                sau["placement"] = SauPlacement(sau["placement"])
-            if "window" in sau:
-                sau["window"] = SauWindow(sau["window"])
+            sau = SauConfig.from_dict(values.pop("sau", {}))
+            whole = ("classes", "height", "width", "heads", "ngf", "widest", "spade_hidden", "residual_blocks")
+            check_kinds(values, whole=whole, switches=("edges",))
             if "depth" in values:
                 values["depth"] = UpsamplingDepth(values["depth"])
-            return cls(sau=SauConfig(**sau), **values)
+            return cls(sau=sau, **values)
         except (TypeError, ValueError) as error:
             raise InputError(f"the generator's configuration is not readable: {error}") from error
 
 
-def _check_kinds(table: dict[str, Any], prefix: str = "") -> None:
-    """Everything is a whole number, but for the enumerations (checked by their values) and the one switch."""
-    for name, value in table.items():
-        if name not in ("depth", "placement", "window"):
-            wanted = bool if name == "edges" else int
-            if type(value) is not wanted:
-                kind = "true or false" if wanted is bool else "a whole number"
-                raise ValueError(f"{prefix}{name} is {value!r}; {kind} is expected")
+def check_kinds(
+    table: dict[str, Any], *, whole: Sequence[str], switches: Sequence[str] = (), prefix: str = ""
+) -> None:
+    """Check the types of a table's plain entries; entries that are not named are left to others.
+
+    Raises:
+        ValueError: an entry of ``whole`` is no whole number, or one of ``switches`` is not true or false.
+    """
+    for names, wanted, kind in ((whole, int, "a whole number"), (switches, bool, "true or false")):
+        for name in names:
+            if name in table and type(table[name]) is not wanted:
+                raise ValueError(f"{prefix}{name} is {table[name]!r}; {kind} is expected")

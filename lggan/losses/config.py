@@ -1,4 +1,4 @@
-"""Weights of the generator's losses."""
+"""Weights of the generator's losses, for each of the two tasks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Factors of the generator's loss terms; the defaults are the published ones (specification C.1).
+    """Factors of the generator's loss terms in semantic synthesis; the defaults are the published ones
+    (specification C.1).
 
     Attributes:
         adversarial: hinge loss, for each of the final, global and local picture.
@@ -24,3 +25,24 @@ class LossWeights:
     classification: float = 1.0
     local: float = 1.0
     reconstruction: float = 0.0
+
+
+@dataclass(frozen=True)
+class CrossViewLossWeights:
+    """Factors of the generator's loss terms in cross-view translation; the defaults are the published ones
+    (specification C.3).
+
+    Attributes:
+        adversarial: cross-entropy of both discriminators' verdicts, for each of the final, global and local picture.
+        reconstruction: L1 between picture and photo, for each picture.
+        local: L1 between each head's picture and the photo masked to the head's classes.
+        perceptual: L1 between the features of a fixed network, for each picture.
+        total_variation: sum of the absolute differences of neighbouring pixels, for each picture. A sum, not a mean:
+            its weight grows with batch and area.
+    """
+
+    adversarial: float = 1.0
+    reconstruction: float = 100.0
+    local: float = 100.0
+    perceptual: float = 10.0
+    total_variation: float = 1e-6

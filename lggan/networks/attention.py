@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from lggan.config import GeneratorConfig
+from lggan.config import SauConfig
 from lggan.networks.decoder import Decoder
 
 
 class AttentionFusion(nn.Module):
     """Predicts, per pixel, how much of the local and how much of the global picture to take; the two add to one.
 
-    Shapes: quarter [N, 4 ngf, H/4, W/4] -> weight of the local picture [N, 1, H, W] in (0, 1).
+    Shapes: quarter [N, 4 width, H/4, W/4], classes [N, H, W] or None (see `lggan.networks.upsample`) -> weight of the
+    local picture [N, 1, H, W] in (0, 1).
     """
 
-    def __init__(self, config: GeneratorConfig) -> None:
+    def __init__(self, width: int, sau: SauConfig) -> None:
         super().__init__()
-        self.decoder = Decoder(config)
-        self.weights = nn.Conv2d(config.ngf, 2, 1)
+        self.decoder = Decoder(width, sau)
+        self.weights = nn.Conv2d(width, 2, 1)
 
-    def forward(self, quarter: Tensor) -> Tensor:
-        weights = self.weights(self.decoder(quarter)).softmax(dim=1)  # [N, 2, H, W]: local, global
+    def forward(self, quarter: Tensor, classes: Tensor | None = None) -> Tensor:
+        weights = self.weights(self.decoder(quarter, classes)).softmax(dim=1)  # [N, 2, H, W]: local, global
         return weights[:, :1]
 
 

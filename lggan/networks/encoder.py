@@ -21,7 +21,7 @@ class Encoding(NamedTuple):
 class Encoder(nn.Module):
     """Five convolutions with instance normalisation; the third's output feeds the local and attention branches.
 
-    Shapes: semantics [N, S, H, W] -> `Encoding`.
+    Shapes: semantics [N, S, H, W], classes [N, H, W] or None (see `lggan.networks.upsample`) -> `Encoding`.
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
@@ -38,12 +38,12 @@ class Encoder(nn.Module):
             else None
         )
 
-    def forward(self, semantics: Tensor) -> Encoding:
+    def forward(self, semantics: Tensor, classes: Tensor | None = None) -> Encoding:
         x = relu(instance_norm(self.conv1(pad(semantics, (3, 3, 3, 3), mode="reflect"))))  # [N, ngf, H, W]
         x = relu(instance_norm(self.conv2(x)))  # [N, 2 ngf, H/2, W/2]
         quarter = relu(instance_norm(self.conv3(x)))  # [N, 4 ngf, H/4, W/4]
         if self.upsample is not None:
-            quarter = self.upsample(quarter)  # [N, 4 ngf, H/2, W/2]
+            quarter = self.upsample(quarter, classes)  # [N, 4 ngf, H/2, W/2]
         deep = relu(instance_norm(self.conv4(quarter)))  # [N, 8 ngf, H/8, W/8]
         deep = relu(instance_norm(self.conv5(deep)))  # [N, 16 ngf, H/16, W/16]
         return Encoding(quarter, deep)

@@ -15,7 +15,8 @@ from lggan.networks.upsample import SemanticAwareUpsample
 class GlobalBranch(nn.Module):
     """Seven SPADE residual blocks with a doubling between them: 5 doublings, or 6 with depth ``more``.
 
-    Shapes: deep [N, 16 ngf, h, w] (any h, w), semantics [N, S, H, W] -> image [N, 3, H, W] in (-1, 1).
+    Shapes: deep [N, 16 ngf, h, w] (any h, w), semantics [N, S, H, W], classes [N, H, W] or None (see
+    `lggan.networks.upsample`) -> image [N, 3, H, W] in (-1, 1).
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
@@ -30,26 +31,33 @@ class GlobalBranch(nn.Module):
         # No doubling between the two middle blocks at normal depth.
         doubled = (True, config.depth is UpsamplingDepth.MORE, True, True, True, True)
         self.doublings = nn.ModuleList(
-            _doubling(width, config) if double else nn.Identity()
+            _doubling(width, config) if double else NoDoubling()
             for width, double in zip(channels[1:-1], doubled, strict=True)
         )
         self.image = nn.Conv2d(config.ngf, 3, 3, padding=1)
 
-    def forward(self, deep: Tensor, semantics: Tensor) -> Tensor:
+    def forward(self, deep: Tensor, semantics: Tensor, classes: Tensor | None = None) -> Tensor:
         grid = (semantics.shape[2] // self.stride, semantics.shape[3] // self.stride)
         x = interpolate(deep, size=grid, mode="nearest")  # [N, 16 ngf, H/stride, W/stride]
         for index, block in enumerate(self.blocks):
             x = block(x, semantics)
             if index < len(self.doublings):
-                x = self.doublings[index](x)
+                x = self.doublings[index](x, classes)
         return self.image(leaky_relu(x, LEAK)).tanh()  # [N, 3, H, W]
 
 
 class NearestDoubling(nn.Module):
-    """Each pixel twice in both directions. Shapes: [N, C, H, W] -> [N, C, 2H, 2W]."""
+    """Each pixel twice in both directions, whatever its class. Shapes: [N, C, H, W] -> [N, C, 2H, 2W]."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, classes: Tensor | None = None) -> Tensor:
         return interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+class NoDoubling(nn.Module):
+    """Stands where two blocks follow each other at one resolution. Shapes: [N, C, H, W] -> the same."""
+
+    def forward(self, x: Tensor, classes: Tensor | None = None) -> Tensor:
+        return x
 
 
 def _doubling(channels: int, config: GeneratorConfig) -> nn.Module:

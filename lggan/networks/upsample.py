@@ -18,11 +18,12 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import interpolate, pad
 
-from lggan.config import SauConfig, SauWindow
+from lggan.config import SauConfig, SauMask, SauWindow
 
 SCALE = 2  # every upsampling of LGGAN doubles
+_NO_WEIGHT = -1e4  # finite, so that it survives float16; exp of it is zero beside any logit of use
 
 
 @torch.library.custom_op("lggan::semantic_aware_upsample", mutates_args=())
@@ -106,6 +107,35 @@ def _gradients(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tu
 semantic_aware_upsample.register_autograd(_gradients, setup_context=_remember)
 
 
+def mask_other_classes(logits: Tensor, classes: Tensor, kernel: int, scale: int, dilation: int) -> Tensor:
+    """Take the weight from taps whose source pixel has another class than the output pixel.
+
+    Where no tap has the output pixel's class (a class so thin that the source map lost it), all taps keep theirs.
+    Taps outside the source have no class. This variant is the project's own (`lggan.config.SauMask`).
+
+    Args:
+        logits, kernel, scale, dilation: of `semantic_aware_upsample`.
+        classes: class map of the whole picture, integers [N, H', W'] not below 0, of any size; it is brought to the
+            sizes of the source and of the output by nearest neighbour.
+
+    Returns:
+        logits with those of the other taps so low that the softmax gives them nothing.
+    """
+    n, _, h, w = logits.shape
+    plane = classes.unsqueeze(1).to(torch.float32)  # ids are small whole numbers; nearest copies them exactly
+    source = interpolate(plane, size=(h, w), mode="nearest")  # [N, 1, H, W]
+    wanted = _separate(interpolate(plane, size=(h * scale, w * scale), mode="nearest"), scale)[:, 0]  # [N, s², H, W]
+    margin = -((-(kernel // 2) * dilation) // scale)
+    padded = pad(source, (margin, margin, margin, margin), value=-1.0)
+    same: list[list[Tensor]] = [[] for _ in range(kernel * kernel)]
+    for tap, subs, dy, dx in _taps(kernel, scale, dilation):
+        same[tap].append(padded[:, :, margin + dy : margin + dy + h, margin + dx : margin + dx + w] == wanted[:, subs])
+    keep = torch.stack([torch.cat(parts, dim=1) for parts in same], dim=1)  # [N, k², s², H, W]
+    keep = keep | ~keep.any(dim=1, keepdim=True)
+    lowest = torch.full((), _NO_WEIGHT, dtype=logits.dtype, device=logits.device)
+    return torch.where(keep.flatten(1, 2), logits, lowest)
+
+
 class SemanticAwareUpsample(nn.Module):
     """Predicts one kernel per output pixel from the feature map and reassembles the map with it, doubling its sides.
 
@@ -114,13 +144,17 @@ class SemanticAwareUpsample(nn.Module):
     reassembly: kernels are shared by all channels, so the order does not matter but for the bias, which is added
     afterwards, where the sum over the taps can be less than one.
 
-    Shapes: [N, in_channels, H, W] -> [N, out_channels, 2H, 2W].
+    With ``config.mask`` ``same_class`` taps of other classes than the output pixel's get no weight.
+
+    Shapes: [N, in_channels, H, W], and with the mask the picture's class map, integers [N, H', W'] of any size
+    -> [N, out_channels, 2H, 2W].
     """
 
     def __init__(self, in_channels: int, out_channels: int, config: SauConfig) -> None:
         super().__init__()
         self.kernel = config.kernel
         self.dilation = SCALE if config.window is SauWindow.SOURCE else 1
+        self.mask = config.mask
         self.compress = nn.Conv2d(in_channels, config.compressed, 1)
         self.predict = nn.Conv2d(
             config.compressed, config.kernel**2 * SCALE**2, config.encoder_kernel, padding=config.encoder_kernel // 2
@@ -128,8 +162,12 @@ class SemanticAwareUpsample(nn.Module):
         self.project = nn.Conv2d(in_channels, out_channels, 1, bias=False) if in_channels != out_channels else None
         self.bias = nn.Parameter(torch.zeros(out_channels)) if self.project is not None else None
 
-    def forward(self, feature: Tensor) -> Tensor:
+    def forward(self, feature: Tensor, classes: Tensor | None = None) -> Tensor:
         logits = self.predict(self.compress(feature))  # [N, 4k², H, W]
+        if self.mask is SauMask.SAME_CLASS:
+            if classes is None:
+                raise ValueError("the mask same_class needs the class map")
+            logits = mask_other_classes(logits, classes, self.kernel, SCALE, self.dilation)
         source = feature if self.project is None else self.project(feature)  # [N, out, H, W]
         output = semantic_aware_upsample(source, logits, self.kernel, SCALE, self.dilation)  # [N, out, 2H, 2W]
         return output if self.bias is None else output + self.bias.view(1, -1, 1, 1).to(output.dtype)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from lggan.config import SauConfig, SauWindow
-from lggan.networks.initialisation import initialise
+from lggan.networks.initialisation import initialise_xavier
 from lggan.networks.upsample import SemanticAwareUpsample, semantic_aware_upsample
 from tests.lggan import plain_loops
 
@@ -183,7 +183,7 @@ def test_module_has_the_parameters_of_the_paper_like_configuration() -> None:
 def test_module_starts_as_a_box_filter() -> None:
     torch.manual_seed(0)
     module = SemanticAwareUpsample(3, 3, SauConfig(kernel=3, compressed=4)).double()
-    initialise(module)
+    initialise_xavier(module)
     feature = torch.randn(1, 3, 5, 5, dtype=torch.float64)
     centre = feature[:, :, 1:4, 1:4].mean(dim=(2, 3))  # [1, 3]
     torch.testing.assert_close(module(feature)[:, :, 4, 5], centre, rtol=0, atol=1e-2)
