@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import Enum
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
 from lggan.config import GeneratorConfig
-from lggan.data.pairs import Layout
-from lggan.losses.config import LossWeights
+from lggan.cross_view_config import NO_GROUP, CrossViewConfig
+from lggan.data.layout import Folders, Layout
+from lggan.data.strips import StripConfig
+from lggan.losses.config import CrossViewLossWeights, LossWeights
 from lggan.losses.perceptual import PerceptualFeatures
+from lggan.task import AnyConfig, Task, task_of
 from runtime.contract.card import ClassInfo, ModelCard
 from runtime.contract.errors import InputError, UsageError
+from runtime.contract.labels import VOID_VALUE
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,6 +27,8 @@ else:
     import tomli as tomllib
 
 Value = TypeVar("Value")
+
+_TABLES = ("generator", "losses", "train", "folders", "strips")
 
 
 class Fakes(str, Enum):
@@ -86,21 +92,41 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Preset:
-    """A data set's classes and layout, the generator for it, and how to train it."""
+    """A data set's classes and layout, the generator for it, and how to train it.
+
+    Attributes:
+        name: short name; stands in the model card.
+        classes: K classes; the position is the id.
+        void: id that the label value 255 stands for; None where 255 is an error. In cross-view translation 255 itself,
+            a label of no class.
+        layout: how the data set lies on the disk.
+        generator: shape of the network; it decides the task.
+        losses: factors of the loss terms, of the kind that the task has.
+        train: how to train.
+        folders: names of the folders, for the layout STEMS.
+        strips: how strips are read, for the layout STRIPS; None for the others.
+    """
 
     name: str
     classes: tuple[ClassInfo, ...]
     void: int | None
     layout: Layout
-    generator: GeneratorConfig
-    losses: LossWeights
+    generator: AnyConfig
+    losses: LossWeights | CrossViewLossWeights
     train: TrainConfig
+    folders: Folders = field(default_factory=Folders)
+    strips: StripConfig | None = None
+
+    @property
+    def task(self) -> Task:
+        """What the generator is for."""
+        return task_of(self.generator)
 
     def card(self) -> ModelCard:
         """The card of a model of this preset, before any training."""
         return ModelCard(
             name=self.name,
-            task="semantic-synthesis",
+            task=self.task.value,
             classes=self.classes,
             void=self.void,
             height=self.generator.height,
@@ -112,9 +138,7 @@ class Preset:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: what a run stores of its settings."""
-        plain = asdict(self)
-        plain["generator"] = self.generator.to_dict()
-        return plain
+        return {"task": self.task.value, **asdict(self), "generator": self.generator.to_dict()}
 
 
 def preset_names() -> list[str]:
@@ -162,27 +186,60 @@ def resized(preset: Preset, height: int, width: int) -> Preset:
 
 
 def _read(raw: dict[str, Any]) -> Preset:
-    unknown = set(raw) - {"name", "void", "layout", "classes", "generator", "losses", "train"}
+    unknown = set(raw) - {"name", "task", "void", "layout", "classes", *_TABLES}
     if unknown:
         raise ValueError(f"unknown entries {', '.join(sorted(unknown))}")
-    for name in ("generator", "losses", "train"):
+    for name in _TABLES:
         if not isinstance(raw.get(name, {}), dict):
             raise ValueError(f"{name} is {raw[name]!r}; a table [{name}] is expected")
-    if "classes" in raw["generator"]:
-        raise ValueError("generator.classes follows from the list of classes; remove it")
+    task = Task(raw.get("task", Task.SEMANTIC_SYNTHESIS.value))
+    layout = Layout(raw.get("layout", Layout.FOLDER.value))
+    if (task is Task.CROSS_VIEW) != (layout is Layout.STRIPS):
+        raise ValueError(f"layout {layout.value!r} and task {task.value!r} do not go together; cross-view has strips")
+    for name, wanted in (("strips", Layout.STRIPS), ("folders", Layout.STEMS)):
+        if name in raw and layout is not wanted:
+            raise ValueError(f"[{name}] belongs to the layout {wanted.value!r}, this preset has {layout.value!r}")
     classes = tuple(ClassInfo(str(entry["name"]), _color(entry["color"])) for entry in raw["classes"])
-    void = raw.get("void")
-    if void is not None and not 0 <= void < len(classes):
-        raise ValueError(f"void is {void}, but ids run from 0 to {len(classes) - 1}")
+    cross_view = task is Task.CROSS_VIEW
+    losses = raw.get("losses", {})
     return Preset(
         name=str(raw["name"]),
         classes=classes,
-        void=void,
-        layout=Layout(raw.get("layout", Layout.FOLDER.value)),
-        generator=GeneratorConfig.from_dict({"classes": len(classes), **raw["generator"]}),
-        losses=_fill(LossWeights, raw.get("losses", {})),
+        void=_void(raw.get("void"), len(classes), cross_view),
+        layout=layout,
+        generator=_generator(raw, classes, cross_view),
+        losses=_fill(CrossViewLossWeights, losses) if cross_view else _fill(LossWeights, losses),
         train=_fill(TrainConfig, raw.get("train", {})),
+        folders=_fill(Folders, raw.get("folders", {})),
+        strips=_fill(StripConfig, raw.get("strips", {})) if cross_view else None,
     )
+
+
+def _generator(raw: dict[str, Any], classes: tuple[ClassInfo, ...], cross_view: bool) -> AnyConfig:
+    """The network's shape; what follows from the list of classes is not said a second time."""
+    for name in ("classes", "colors", "groups"):
+        if name in raw["generator"]:
+            raise ValueError(f"generator.{name} follows from the list of classes; remove it")
+    for entry in raw["classes"]:
+        strange = set(entry) - {"name", "color", *(["group"] if cross_view else [])}
+        if strange:
+            raise ValueError(f"class {entry['name']!r} has unknown entries {', '.join(sorted(strange))}")
+    plain = {"classes": len(classes), **raw["generator"]}
+    if not cross_view:
+        return GeneratorConfig.from_dict(plain)
+    plain["colors"] = [list(info.color) for info in classes]
+    plain["groups"] = [entry.get("group", NO_GROUP) for entry in raw["classes"]]
+    return CrossViewConfig.from_dict(plain)
+
+
+def _void(value: Any, classes: int, cross_view: bool) -> int | None:
+    if cross_view:
+        if value not in (None, VOID_VALUE):
+            raise ValueError(f"void is {value!r}; in cross-view translation it is {VOID_VALUE}, a label of no class")
+        return VOID_VALUE
+    if value is not None and (type(value) is not int or not 0 <= value < classes):
+        raise ValueError(f"void is {value!r}, but ids run from 0 to {classes - 1}")
+    return value
 
 
 def _fill(kind: type[Value], table: dict[str, Any]) -> Value:

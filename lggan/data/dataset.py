@@ -76,6 +76,16 @@ class PairDataset(Dataset[Example]):
     def __len__(self) -> int:
         return len(self._pairs)
 
+    @property
+    def names(self) -> list[str]:
+        """Of the pairs."""
+        return [pair.name for pair in self._pairs]
+
+    @property
+    def slack(self) -> tuple[int, int]:
+        """How many rows and columns the crop can move."""
+        return self._config.slack
+
     def __getitem__(self, view: View) -> Example:
         photo, label, instance = self._load(view.index)
         rows = slice(view.top, view.top + self._config.height)
@@ -98,7 +108,7 @@ class PairDataset(Dataset[Example]):
         pair, config = self._pairs[index], self._config
         photo = read_photo(pair.photo)
         label = read_label_map(pair.label, self._classes, self._void)
-        if photo.shape[:2] != label.shape and not _same_aspect(photo.shape[:2], label.shape):
+        if photo.shape[:2] != label.shape and not same_aspect(photo.shape[:2], label.shape):
             raise InputError(
                 f"{pair.photo} is {photo.shape[1]}x{photo.shape[0]} but its label map {pair.label} is "
                 f"{label.shape[1]}x{label.shape[0]}; they must show the same scene"
@@ -123,6 +133,6 @@ def photo_to_unit(photo: Tensor) -> Tensor:
     return photo.to(torch.float32) / 127.5 - 1.0
 
 
-
-def _same_aspect(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
+def same_aspect(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
+    """Whether two sizes (height, width) can be those of one scene: their proportions agree up to a rounded pixel."""
     return abs(first[0] * second[1] - first[1] * second[0]) <= max(first[0], second[0])

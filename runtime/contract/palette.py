@@ -11,7 +11,49 @@ from runtime.contract.card import ClassInfo
 from runtime.contract.errors import InputError
 
 _VOID_VALUE = 255
+_NOT_MET = 254  # in the table of `NearestColors`
 _SHOWN = 3  # unknown colours named in a message
+
+
+class NearestColors:
+    """Class ids from colours that stray from the palette, as those of JPEG files do.
+
+    Black is a colour of no class, unless a class has it. What a colour means is worked out when it is first met, and
+    kept in a table over all colours (16 MiB).
+
+    Args:
+        classes: K classes, at most 254; the first of equal colours wins.
+        tolerance: largest distance in RGB, in levels of 0..255, at which a colour still belongs to a class.
+    """
+
+    def __init__(self, classes: Sequence[ClassInfo], tolerance: float) -> None:
+        if not 1 <= len(classes) <= _NOT_MET:
+            raise ValueError(f"{len(classes)} classes; 1 to {_NOT_MET} are possible")
+        self._palette = np.array([*(info.color for info in classes), (0, 0, 0)], dtype=np.int64)  # [K + 1, 3]
+        self._tolerance = tolerance
+        self._table = np.full(1 << 24, _NOT_MET, dtype=np.uint8)
+
+    def ids(self, rgb: np.ndarray) -> np.ndarray:
+        """Look every pixel up.
+
+        Args:
+            rgb: uint8 [H, W, 3].
+
+        Returns:
+            uint8 [H, W], ids 0..K-1, or 255 where no class's colour is near.
+        """
+        codes = _pack(rgb)  # [H, W]
+        ids = self._table[codes]
+        new = ids == _NOT_MET
+        if new.any():
+            colors = np.unique(codes[new])  # [U]
+            parts = np.stack([colors >> 16, colors >> 8 & 255, colors & 255], axis=-1).astype(np.int64)  # [U, 3]
+            squared = ((parts[:, None] - self._palette) ** 2).sum(axis=-1)  # [U, K + 1]
+            nearest = squared.argmin(axis=-1)  # [U]
+            far = squared.min(axis=-1) > self._tolerance**2
+            self._table[colors] = np.where(far | (nearest == len(self._palette) - 1), _VOID_VALUE, nearest)
+            ids = self._table[codes]
+        return ids
 
 
 def ids_of_rgb(rgb: np.ndarray, classes: Sequence[ClassInfo], path: str | Path) -> np.ndarray:

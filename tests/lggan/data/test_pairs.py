@@ -1,4 +1,4 @@
-"""Finding pairs in the three layouts, and folders where photos and label maps do not match up."""
+"""Finding pairs in every layout of photos and label maps, and folders where photos and label maps do not match up."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lggan.data.pairs import Layout, Pair, find_pairs
-from runtime.contract.errors import InputError
+from lggan.data.layout import Folders, Layout
+from lggan.data.pairs import Pair, find_pairs
+from runtime.contract.errors import InputError, UsageError
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -62,7 +63,89 @@ def test_ade20k_layout(tmp_path: Path) -> None:
         assert pair.instance is None
 
 
-@pytest.mark.parametrize(("name", "layout"), [("ade20k", Layout.ADE20K), ("cityscapes", Layout.CITYSCAPES)])
+def test_ade20k_in_any_tree(tmp_path: Path) -> None:
+    """Without the usual folders, the names decide: which split, photo or label map."""
+    touch(
+        tmp_path,
+        "a/b/ADE_train_00000002.jpg",
+        "c/ADE_train_00000002.png",
+        "ADE_train_00000010.jpg",
+        "d/ADE_train_00000010.png",
+        "d/ADE_val_00000001.png",
+        "ADE_val_00000001.jpg",
+        "._ADE_train_00000003.jpg",
+        "ADE_train_list.txt",
+        "ADE_frame_00000003.jpg",
+    )
+    assert find_pairs(tmp_path, "train", Layout.ADE20K) == [
+        Pair("ADE_train_00000002", tmp_path / "a/b/ADE_train_00000002.jpg", tmp_path / "c/ADE_train_00000002.png"),
+        Pair("ADE_train_00000010", tmp_path / "ADE_train_00000010.jpg", tmp_path / "d/ADE_train_00000010.png"),
+    ]
+    assert [pair.name for pair in find_pairs(tmp_path, "val", Layout.ADE20K)] == ["ADE_val_00000001"]
+    touch(tmp_path, "e/ADE_val_00000001.jpg")
+    with pytest.raises(InputError, match="same name"):
+        find_pairs(tmp_path, "val", Layout.ADE20K)
+
+
+def test_coco_stuff_layout(tmp_path: Path) -> None:
+    """Portraits, which some preparations keep apart, belong to the training pictures too."""
+    for kind, suffix in (("img", "jpg"), ("label", "png"), ("inst", "png")):
+        touch(tmp_path, f"val_{kind}/000000000139.{suffix}", f"val_{kind}/000000000009.{suffix}")
+        touch(tmp_path, f"train_{kind}/000000000009.{suffix}", f"train_{kind}_portrait/000000000009.{suffix}")
+    assert find_pairs(tmp_path, "val", Layout.COCO_STUFF) == [
+        Pair(
+            name,
+            tmp_path / "val_img" / f"{name}.jpg",
+            tmp_path / "val_label" / f"{name}.png",
+            tmp_path / "val_inst" / f"{name}.png",
+        )
+        for name in ("000000000009", "000000000139")
+    ]
+    pairs = find_pairs(tmp_path, "train", Layout.COCO_STUFF)
+    assert [pair.name for pair in pairs] == ["000000000009", "portrait/000000000009"]
+    assert pairs[1].photo == tmp_path / "train_img_portrait/000000000009.jpg"
+    assert pairs[1].instance == tmp_path / "train_inst_portrait/000000000009.png"
+
+
+def test_facades_layout(tmp_path: Path) -> None:
+    touch(tmp_path, "train_img/cmp_b0001.jpg", "train_label/cmp_b0001.png", "train_inst/cmp_b0001.png")
+    photo, label = tmp_path / "train_img/cmp_b0001.jpg", tmp_path / "train_label/cmp_b0001.png"
+    assert find_pairs(tmp_path, "train", Layout.FACADES) == [Pair("cmp_b0001", photo, label)]
+    assert find_pairs(tmp_path, "train", Layout.STEMS) == [Pair("cmp_b0001", photo, label)]
+
+
+def test_folders_of_any_name(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        touch(tmp_path, f"photos/{split}_img/7.jpg", f"maps/{split}/7.png", f"edges/{split}/7.png")
+    folders = Folders("photos/{split}_img", "maps/{split}", "edges/{split}", val="test")
+    for split, folder in (("train", "train"), ("val", "test")):
+        assert find_pairs(tmp_path, split, Layout.STEMS, folders) == [
+            Pair(
+                "7",
+                tmp_path / f"photos/{folder}_img/7.jpg",
+                tmp_path / f"maps/{folder}/7.png",
+                tmp_path / f"edges/{folder}/7.png",
+            )
+        ]
+
+
+@pytest.mark.parametrize("name", ["img", "", "/data/{split}", "../{split}_img"])
+def test_names_that_are_no_folders(name: str) -> None:
+    with pytest.raises(UsageError, match=r"folders\.photos"):
+        Folders(photos=name)
+
+
+@pytest.mark.parametrize("layout", [layout for layout in Layout if layout is not Layout.STRIPS])
+def test_a_folder_of_another_layout_says_what_was_expected(tmp_path: Path, layout: Layout) -> None:
+    touch(tmp_path, "pictures/one.jpg", "maps/one.png")
+    with pytest.raises(InputError, match=f"the layout '{layout.value}' is .*holds maps, pictures"):
+        find_pairs(tmp_path, "train", layout)
+
+
+@pytest.mark.parametrize(
+    ("name", "layout"),
+    [("ade20k", Layout.ADE20K), ("cityscapes", Layout.CITYSCAPES), ("coco_stuff", Layout.COCO_STUFF)],
+)
 def test_samples_of_the_real_data_sets(name: str, layout: Layout, shared_dir: Path) -> None:
     pairs = [pair for split in ("train", "val") for pair in find_pairs(shared_dir / "data" / name, split, layout)]
     assert pairs
@@ -99,8 +182,12 @@ def test_folders_that_do_not_match_up(tmp_path: Path, names: list[str], message:
     [
         ([], "leftImg8bit/train is absent"),
         (["leftImg8bit/train/ulm/ulm_0_0_leftImg8bit.png"], "gtFine/train is absent"),
-        (["leftImg8bit/train/x.txt", "gtFine/train/x.txt"], r"holds no \*_leftImg8bit.png"),
-        (["leftImg8bit/train/ulm/ulm_0_0_leftImg8bit.png", "gtFine/train/x.txt"], "1 of 1 files have no partner"),
+        (["leftImg8bit/train/x.txt", "gtFine/train/x.txt"], r"\(\*_leftImg8bit.png\) holds no photos"),
+        (["leftImg8bit/train/ulm/ulm_0_0_leftImg8bit.png", "gtFine/train/x.txt"], r"Ids.png\) holds no label maps"),
+        (
+            ["leftImg8bit/train/ulm/ulm_0_0_leftImg8bit.png", "gtFine/train/ulm/ulm_0_1_gtFine_labelIds.png"],
+            "1 of 1 files have no partner",
+        ),
     ],
 )
 def test_cityscapes_that_does_not_match_up(tmp_path: Path, names: list[str], message: str) -> None:
