@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -14,7 +16,7 @@ from torch import Tensor, nn
 
 from runtime.contract.errors import InputError
 
-MAX_WEIGHTS_BYTES = 1 << 30  # torchvision's full VGG19, the largest file of use here, has 575 MB
+MAX_WEIGHTS_BYTES = 2 << 30  # an official generator has 445 MB, torchvision's full VGG19 575 MB
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -22,10 +24,12 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Read a flat state dict (key -> tensor, on the CPU, stored dtype) from ``.safetensors`` or a PyTorch ``.pth``.
 
-    PyTorch files are unpickled with ``weights_only=True``: tensors only, no code of the file is run.
+    PyTorch files, of the present format and of that before 1.6, are unpickled with ``weights_only=True``: tensors
+    only, no code of the file is run.
 
     Raises:
-        InputError: the file is absent, larger than 1 GiB, damaged, or holds something else than named tensors.
+        InputError: the file is absent, larger than 2 GiB or inflates to more, damaged, holds something else than named
+            tensors, or would have to run code to be read.
     """
     path = Path(path)
     if not path.is_file():
@@ -38,22 +42,18 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             state = load_file(path, device="cpu")
         else:
+            _check_archive(path)
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, EOFError, RuntimeError, ValueError, KeyError, OSError) as error:
-        raise InputError(
-            f"{path} is not a readable weights file ({_first_line(error)}); "
-            "give a .safetensors file or a state dict written by torch.save"
-        ) from error
+    except InputError:
+        raise
+    except pickle.UnpicklingError as error:
+        raise InputError(_refusal(path, error)) from error
+    except (SafetensorError, EOFError, RuntimeError, ValueError, KeyError, OSError) as error:
+        raise InputError(_unreadable(path, error)) from error
     except Exception as error:  # a damaged pickle stream can raise nearly anything
         raise InputError(f"{path} is damaged ({type(error).__name__}: {_first_line(error)}); fetch it again") from error
-    if not isinstance(state, Mapping) or not state:
-        raise InputError(f"{path} holds {_kind(state)} instead of a state dict; save module.state_dict() into it")
-    strangers = [key for key, value in state.items() if not isinstance(key, str) or not isinstance(value, Tensor)]
-    if strangers:
-        raise InputError(
-            f"{path} is not a flat state dict: {_some(strangers)} are not tensors; save module.state_dict()"
-        )
-    return dict(state)
+    _check_flat(path, state)
+    return {name: tensor.detach() for name, tensor in state.items()}
 
 
 def load_pretrained(module: ModuleT, path: str | Path, *, unused: Collection[str] = ()) -> ModuleT:
@@ -106,13 +106,101 @@ def fill_pretrained(
     return module.eval().requires_grad_(False)
 
 
+def _check_archive(path: Path) -> None:
+    """Since 1.6 PyTorch writes zip archives, and stores in them without compressing: what inflates is not its work."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
+        raise InputError(_unreadable(path, error)) from error
+    unpacked = sum(entry.file_size for entry in entries)
+    if unpacked > MAX_WEIGHTS_BYTES or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise InputError(
+            f"{path} is a packed archive of {unpacked} bytes; torch.save packs nothing, so it did not write this "
+            "(if it is a download that holds the .pth, unpack it first)"
+        )
+
+
+def _refusal(path: Path, error: pickle.UnpicklingError) -> str:
+    """Why the restricted unpickler gave up: most often the file wants more than tensors, and names it."""
+    wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if wanted is None:
+        return _unreadable(path, error)
+    code = (
+        f"import torch; x = torch.load('{_file(path)}', map_location='cpu', weights_only=False); "
+        "torch.save(getattr(x, 'state_dict', lambda: x)(), 'plain.pth')"
+    )
+    return (
+        f"{path} is more than named tensors, it asks for {wanted[1][:80]}: reading it would run code that the file "
+        "chooses, so it was refused and nothing of it was run; if you trust its origin, turn it into plain tensors "
+        f'once, on a machine that may run that code and has it installed: python -c "{code}"'
+    )
+
+
+def _unreadable(path: Path, error: BaseException) -> str:
+    return (
+        f"{path} is not a readable weights file ({_first_line(error)}); "
+        "give a .safetensors file or a state dict written by torch.save"
+    )
+
+
+def _check_flat(path: Path, state: object) -> None:
+    if isinstance(state, Tensor | list | tuple) or not isinstance(state, Mapping) or not state:
+        raise InputError(f"{path} holds {_kind(state)} instead of a state dict; save module.state_dict() into it")
+    strangers = [name for name, value in state.items() if not isinstance(name, str) or not isinstance(value, Tensor)]
+    if strangers:
+        found = [f"{_name(name)} ({_kind(state[name])})" for name in strangers]
+        nested = [name for name in strangers if _is_flat(state[name])]
+        raise InputError(
+            f"{path} is not a flat dictionary of named tensors; beside {len(state) - len(strangers)} tensors it holds "
+            f"{_some(found)}; {_extraction(path, nested)}"
+        )
+    odd = [name for name, tensor in state.items() if not _is_plain(tensor)]
+    if odd:
+        raise InputError(f"{path} holds sparse, quantised or empty tensors in {_some(odd)}; save ordinary ones")
+
+
+def _extraction(path: Path, nested: list[object]) -> str:
+    if not nested:
+        return "save module.state_dict() alone"
+    part = nested[0] if len(nested) == 1 and re.fullmatch(r"\w+", str(nested[0])) else "NAME"
+    code = f"import torch; torch.save(torch.load('{_file(path)}', weights_only=True)['{part}'], 'plain.pth')"
+    return f'take the state dict out of it: python -c "{code}"'
+
+
+def _is_flat(value: object) -> bool:
+    return isinstance(value, Mapping) and bool(value) and all(isinstance(part, Tensor) for part in value.values())
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Numbers in memory: PyTorch's files may also hold tensors without any, whose shapes cost nothing."""
+    return (
+        tensor.layout is torch.strided
+        and tensor.device.type == "cpu"
+        and not (tensor.is_quantized or tensor.is_nested or tensor.is_complex())
+    )
+
+
 def _some(names: Collection[object], limit: int = 6) -> str:
     shown = ", ".join(str(name) for name in list(names)[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 
 
 def _kind(value: object) -> str:
-    return "an empty mapping" if isinstance(value, Mapping) else f"a {type(value).__name__}"
+    if isinstance(value, Mapping):
+        return f"a dictionary of {len(value)}" if value else "an empty dictionary"
+    return f"{'an' if type(value).__name__[0] in 'aeiou' else 'a'} {type(value).__name__}"
+
+
+def _name(key: object) -> str:
+    return key[:80] if isinstance(key, str) and key.isascii() and key.isprintable() else ascii(key)[:80]
+
+
+def _file(path: Path) -> str:
+    """The file's name for a command to copy."""
+    return path.name if re.fullmatch(r"[\w.-]+", path.name) else "FILE.pth"
 
 
 def _first_line(error: BaseException) -> str:

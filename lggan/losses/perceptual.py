@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
@@ -10,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lggan.pretrained import load_pretrained
+from lggan.pretrained import fill_pretrained, load_pretrained, read_state_dict
 from runtime.contract.errors import UsageError
+from runtime.contract.files import sha256_of
 
 
 class PerceptualFeatures(str, Enum):
@@ -27,6 +29,24 @@ class LayerScale(str, Enum):
 
     ABSOLUTE = "absolute"  # as it is
     RELATIVE = "relative"  # divided by the mean absolute feature of the real pictures
+
+
+class SqueezeNetPixels(str, Enum):
+    """The numbers that a SqueezeNet was trained on; the weights do not tell.
+
+    CAFFE: B, G, R from 0 to 255 minus (104, 117, 123), as the authors' own weights want it.
+    TORCHVISION: R, G, B from 0 to 1, normalised by mean and deviation of ImageNet, as torchvision's weights want it.
+    """
+
+    CAFFE = "caffe"
+    TORCHVISION = "torchvision"
+
+
+_TORCHVISION_FILES = {
+    PerceptualFeatures.SQUEEZENET: "squeezenet1_0-b66bff10.pth",
+    PerceptualFeatures.VGG19: "vgg19-dcbb9e9d.pth",
+}
+_TORCHVISION_SQUEEZENETS = ("b66bff10", "a815701f")  # beginnings of SHA-256, of the present file and its predecessor
 
 
 class VGG19Features(nn.Module):
@@ -74,15 +94,17 @@ class SqueezeNetFeatures(nn.Module):
     """SqueezeNet v1.0 (Iandola et al. 2016) up to fire9, with the key names of torchvision's ``squeezenet1_0``.
 
     ``forward``: picture [N,3,H,W], RGB in [-1,1], H and W >= 21 -> features after conv1, fire3, fire5, fire8, fire9
-    with 96, 128, 256, 512, 512 channels at 1/2, 1/4, 1/8, 1/8, 1/16 of the size. The weights of the authors are
-    Caffe's: the picture is turned into BGR, 0..255, minus (104, 117, 123).
+    with 96, 128, 256, 512, 512 channels at 1/2, 1/4, 1/8, 1/8, 1/16 of the size. The picture is first turned into the
+    numbers that the weights were trained on.
     """
 
     minimum_side = 21
     mean: Tensor
+    deviation: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, pixels: SqueezeNetPixels = SqueezeNetPixels.CAFFE) -> None:
         super().__init__()
+        self.pixels = pixels
         self.features = nn.Sequential(
             nn.Conv2d(3, 96, 7, stride=2),
             nn.ReLU(),
@@ -99,11 +121,16 @@ class SqueezeNetFeatures(nn.Module):
             Fire(512, 64, 256),  # fire9
         )
         self.taps = (1, 4, 7, 10, 12)
-        self.register_buffer("mean", torch.tensor([104.0, 117.0, 123.0]).view(1, 3, 1, 1), persistent=False)
+        if pixels is SqueezeNetPixels.CAFFE:
+            mean, deviation = (104.0, 117.0, 123.0), (1.0, 1.0, 1.0)
+        else:  # of R, G, B, on the scale of bytes
+            mean, deviation = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor(deviation).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, picture: Tensor) -> list[Tensor]:
-        bgr = (picture.flip(1) + 1.0) * 127.5 - self.mean
-        return _tapped(self.features, bgr, self.taps)
+        ordered = picture.flip(1) if self.pixels is SqueezeNetPixels.CAFFE else picture
+        return _tapped(self.features, ((ordered + 1.0) * 127.5 - self.mean) / self.deviation, self.taps)
 
 
 class PerceptualLoss(nn.Module):
@@ -164,9 +191,13 @@ def build_perceptual_loss(kind: PerceptualFeatures, weights_path: str | Path | N
     real features there, and the five layers count alike, 1/5 each: at 128x96 a grey picture is at 1.0 from a street
     scene, another street at 1.4, so the factor 10 of the published loss keeps its meaning.
 
+    A SqueezeNet file is taken for torchvision's if it is one of those that torchvision published (by their SHA-256),
+    or carries its own digest in its name as torchvision's do; else for one of the authors' weights (see
+    `SqueezeNetPixels`). VGG19 is always fed as published.
+
     Args:
         weights_path: ``.safetensors`` or ``.pth`` state dict with torchvision's keys (``vgg19`` or ``squeezenet1_0``);
-            half precision is widened; the classifier may be in the file.
+            half precision is widened; the classifier may be in the file. `find_perceptual_weights` finds it.
 
     Raises:
         UsageError: a kind without a file.
@@ -176,14 +207,27 @@ def build_perceptual_loss(kind: PerceptualFeatures, weights_path: str | Path | N
         return None
     if weights_path is None:
         raise UsageError(
-            f"perceptual features {kind.value} need a weights file; name one or choose perceptual features 'none'"
+            f"the perceptual loss wants the weights of {kind.value}, which do not come with this package and are never "
+            f"downloaded: name a .safetensors or .pth file with --perceptual-weights FILE, or put torchvision's "
+            f"{_TORCHVISION_FILES[kind]} into {torch.hub.get_dir()}/checkpoints, where it is found; or leave the term "
+            "out with --perceptual none"
         )
     if kind is PerceptualFeatures.VGG19:
         beyond = ("classifier.", "features.30.", "features.32.", "features.34.")
         vgg = load_pretrained(VGG19Features(), weights_path, unused=beyond)
         return PerceptualLoss(vgg, (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0), LayerScale.ABSOLUTE)
-    squeezenet = load_pretrained(SqueezeNetFeatures(), weights_path, unused=("classifier.",))
+    state = read_state_dict(weights_path)  # refuses an absent file
+    network = SqueezeNetFeatures(_pixels_of(Path(weights_path)))
+    squeezenet = fill_pretrained(network, state, weights_path, unused=("classifier.",))
     return PerceptualLoss(squeezenet, (0.2,) * 5, LayerScale.RELATIVE)
+
+
+def _pixels_of(weights: Path) -> SqueezeNetPixels:
+    """Torchvision's weights tell themselves by their digest."""
+    digest = sha256_of(weights)
+    named = re.fullmatch(r"squeezenet1_0-([0-9a-f]{8,64})\.pth", weights.name)
+    known = digest.startswith(_TORCHVISION_SQUEEZENETS) or (named is not None and digest.startswith(named[1]))
+    return SqueezeNetPixels.TORCHVISION if known else SqueezeNetPixels.CAFFE
 
 
 def _tapped(layers: nn.Sequential, feature: Tensor, taps: Sequence[int]) -> list[Tensor]:

@@ -6,12 +6,14 @@ the project: what imported weights are compared with.
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, linear, pad
+from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, linear, pad, pixel_shuffle, unfold
 
 Weights = dict[str, Tensor]
 
@@ -27,6 +29,8 @@ class Shape:
     ngf: int
     doublings: int
     spade_hidden: int = 128
+    residual_blocks: int = 9
+    sau_kernel: int = 0  # taps per side of semantic-aware upsampling; 0 for transposed convolutions
 
     @property
     def semantic_channels(self) -> int:
@@ -81,11 +85,17 @@ def official_state(shape: Shape, seed: int) -> Weights:
     for index, (before, after, k) in enumerate(((s, n, 7), (n, 2 * n, 3), (2 * n, 4 * n, 3), (4 * n, 8 * n, 3),
                                                 (8 * n, 16 * n, 3)), start=1):  # fmt: skip
         conv(f"conv{index}", after, before, k)
-    for index in range(1, 10):
+    for index in range(1, shape.residual_blocks + 1):
         conv(f"resnet_blocks{index}.conv1", 4 * n, 4 * n, 3)
         conv(f"resnet_blocks{index}.conv2", 4 * n, 4 * n, 3)
     for branch in ("local", "attention"):
         for index, before, after in ((3, 4 * n, 2 * n), (4, 2 * n, n)):
+            if shape.sau_kernel:
+                name = f"deconv{index}_{branch}"
+                conv(f"{name}.sakg_block.feature_channel_compression", 6, before, 1)
+                conv(f"{name}.sakg_block.semantic_kernel_generation", 4 * shape.sau_kernel**2, 6, 1)
+                conv(f"{name}.downsample", after, before, 1)
+                continue
             add(f"deconv{index}_{branch}.weight", before, after, 3, 3)  # transposed: in, out
             add(f"deconv{index}_{branch}.bias", after)
     conv("deconv5_attention", 2, n, 1)
@@ -138,23 +148,13 @@ def run(state: Weights, shape: Shape, semantics: Tensor) -> Outputs:
     def up(x: Tensor) -> Tensor:
         return x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
 
-    def mirrored(x: Tensor, margin: int) -> Tensor:
-        return pad(x, (margin,) * 4, mode="reflect")
-
-    def decoded(branch: str, x: Tensor) -> Tensor:
-        for index in (3, 4):
-            name = f"deconv{index}_{branch}"
-            x = conv_transpose2d(x, w[f"{name}.weight"], w[f"{name}.bias"], stride=2, padding=1, output_padding=1)
-            x = _instance_norm(x).clamp(min=0)
-        return x
-
-    x = _instance_norm(conv("conv1", mirrored(semantics, 3))).clamp(min=0)
+    x = instance_norm(conv("conv1", mirrored(semantics, 3))).clamp(min=0)
     for name in ("conv2", "conv3"):
-        x = _instance_norm(conv(name, x, stride=2, padding=1)).clamp(min=0)
+        x = instance_norm(conv(name, x, stride=2, padding=1)).clamp(min=0)
     x_encode = x
 
     for name in ("conv4", "conv5"):
-        x = _instance_norm(conv(name, x, stride=2, padding=1)).clamp(min=0)
+        x = instance_norm(conv(name, x, stride=2, padding=1)).clamp(min=0)
     grid = [side >> shape.doublings for side in semantics.shape[2:]]
     rows, columns = (torch.arange(new) * old // new for new, old in zip(grid, x.shape[2:], strict=True))
     x = up(block("head_0", x[:, :, rows][..., columns]))
@@ -164,18 +164,14 @@ def run(state: Weights, shape: Shape, semantics: Tensor) -> Outputs:
         x = block(name, up(x))
     result_global = conv("conv_img", leaky_relu(x, 0.2), padding=1).tanh()
 
-    x = x_encode
-    for index in range(1, 10):
-        inner = _instance_norm(conv(f"resnet_blocks{index}.conv1", mirrored(x, 1))).clamp(min=0)
-        x = x + _instance_norm(conv(f"resnet_blocks{index}.conv2", mirrored(inner, 1)))
-    f = decoded("local", x)
+    f = decoded(w, "local", residual_tower(w, x_encode))
     masks = [semantics[:, c : c + 1] for c in range(shape.heads)]
     if shape.heads < shape.classes:
         masks[-1] = semantics[:, shape.heads - 1 : shape.classes].sum(dim=1, keepdim=True)
     images = [conv(f"deconv5_{c}", mirrored(f * mask, 3)).tanh() for c, mask in enumerate(masks)]
     result_local = conv("deconv9", torch.cat(images, dim=1), padding=1).tanh()
 
-    attention = conv("deconv5_attention", decoded("attention", x_encode)).softmax(dim=1)
+    attention = conv("deconv5_attention", decoded(w, "attention", x_encode)).softmax(dim=1)
     pooled = torch.stack([(f * mask).mean(dim=(2, 3)) for mask in masks[: shape.scored]], dim=1)
     return Outputs(
         final=attention[:, :1] * result_local + attention[:, 1:] * result_global,
@@ -187,6 +183,50 @@ def run(state: Weights, shape: Shape, semantics: Tensor) -> Outputs:
     )
 
 
-def _instance_norm(x: Tensor) -> Tensor:
+def residual_tower(w: Weights, x: Tensor) -> Tensor:
+    """The residual blocks 1, 2, ... as far as there are weights for them."""
+    for index in itertools.count(1):
+        name = f"resnet_blocks{index}"
+        if f"{name}.conv1.weight" not in w:
+            break
+        inner = conv2d(mirrored(x, 1), w[f"{name}.conv1.weight"], w[f"{name}.conv1.bias"])
+        inner = instance_norm(inner).clamp(min=0)
+        x = x + instance_norm(conv2d(mirrored(inner, 1), w[f"{name}.conv2.weight"], w[f"{name}.conv2.bias"]))
+    return x
+
+
+def decoded(w: Weights, branch: str, x: Tensor) -> Tensor:
+    """The two doublings of a branch: transposed convolutions, or semantic-aware upsampling where the keys are its."""
+    for index in (3, 4):
+        name = f"deconv{index}_{branch}"
+        if f"{name}.weight" in w:
+            x = conv_transpose2d(x, w[f"{name}.weight"], w[f"{name}.bias"], stride=2, padding=1, output_padding=1)
+        else:
+            x = _reassembled(w, name, x)
+        x = instance_norm(x).clamp(min=0)
+    return x
+
+
+def _reassembled(w: Weights, name: str, x: Tensor) -> Tensor:
+    """Specification B.3 to the letter: unfold the enlarged map, weigh, and only then change the channels."""
+    logits = x
+    for step in ("feature_channel_compression", "semantic_kernel_generation"):
+        logits = conv2d(logits, w[f"{name}.sakg_block.{step}.weight"], w[f"{name}.sakg_block.{step}.bias"])
+    kernels = pixel_shuffle(logits, 2).softmax(dim=1)  # [N, k², 2H, 2W]
+    k = math.isqrt(kernels.shape[1])
+    n, channels, h, wide = x.shape
+    enlarged = x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    blocks = unfold(enlarged, k, padding=k // 2).view(n, channels, k * k, 2 * h, 2 * wide)
+    y = (blocks * kernels[:, None]).sum(dim=2)  # [N, C, 2H, 2W]
+    return conv2d(y, w[f"{name}.downsample.weight"], w[f"{name}.downsample.bias"])
+
+
+def mirrored(x: Tensor, margin: int) -> Tensor:
+    """Reflection padding on all four sides."""
+    return pad(x, (margin,) * 4, mode="reflect")
+
+
+def instance_norm(x: Tensor) -> Tensor:
+    """Each channel of each picture to mean 0 and variance 1."""
     mean, variance = x.mean(dim=(2, 3), keepdim=True), x.var(dim=(2, 3), correction=0, keepdim=True)
     return (x - mean) / (variance + 1e-5).sqrt()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ from lggan.losses.perceptual import (
     PerceptualFeatures,
     PerceptualLoss,
     SqueezeNetFeatures,
+    SqueezeNetPixels,
     VGG19Features,
     build_perceptual_loss,
 )
+from lggan.losses.perceptual_weights import find_perceptual_weights
 from runtime.contract.errors import InputError, UsageError
 
 REAL_FILE = (
@@ -48,6 +51,34 @@ def test_vgg_taps_are_the_first_relu_of_every_resolution(vgg: PerceptualLoss) ->
     assert list(vgg.network.state_dict())[-1] == "features.28.bias"  # conv5_1 of torchvision's vgg19
 
 
+def test_vgg_features_and_loss_against_numpy(vgg: PerceptualLoss) -> None:
+    """All 13 convolutions and 4 poolings in float64, and the published sum over layers (specification C.1)."""
+    state = {name: tensor.double().numpy() for name, tensor in vgg.network.state_dict().items()}
+
+    def features(picture: np.ndarray) -> list[np.ndarray]:
+        tapped, x = [], picture  # [3, H, W]; no ImageNet normalisation
+        for count, first in ((2, 0), (2, 5), (4, 10), (4, 19), (1, 28)):
+            for index in range(first, first + 2 * count, 2):
+                padded = np.pad(x, ((0, 0), (1, 1), (1, 1)))
+                windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))  # [C, H, W, 3, 3]
+                weight, bias = state[f"features.{index}.weight"], state[f"features.{index}.bias"]
+                x = np.maximum(np.einsum("chwij,ocij->ohw", windows, weight, optimize=True) + bias[:, None, None], 0)
+                if index == first:
+                    tapped.append(x)  # relu1_1, 2_1, 3_1, 4_1, 5_1
+            channels, height, width = x.shape
+            x = x.reshape(channels, height // 2, 2, width // 2, 2).max(axis=(2, 4)) if min(height, width) > 1 else x
+        return tapped
+
+    fake, real = pictures(1, height=16, width=32), pictures(2, height=16, width=32)
+    ours, theirs = (features(picture[0].double().numpy()) for picture in (fake, real))
+    for found, expected in zip(vgg.features(fake), ours, strict=True):
+        assert found.shape[1:] == expected.shape
+        np.testing.assert_allclose(found[0].numpy(), expected, rtol=0, atol=1e-5)
+    weights = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
+    loss = sum(w * np.abs(a - b).mean() for w, a, b in zip(weights, ours, theirs, strict=True))
+    assert vgg(fake, real).item() == pytest.approx(loss, rel=1e-5)
+
+
 def test_squeezenet_taps_at_a_small_size(squeezenet: PerceptualLoss) -> None:
     shapes = [tuple(feature.shape[1:]) for feature in squeezenet.features(pictures(0, height=64, width=64))]
     assert shapes == [(96, 29, 29), (128, 14, 14), (256, 7, 7), (512, 7, 7), (512, 3, 3)]
@@ -62,6 +93,17 @@ def test_first_squeezenet_layer_against_plain_arithmetic(squeezenet: PerceptualL
     patch = caffe[:, 2 * 5 : 2 * 5 + 7, 2 * 9 : 2 * 9 + 7]
     expected = np.maximum((weight * patch).sum((1, 2, 3)) + bias, 0)
     np.testing.assert_allclose(squeezenet.features(picture)[0][0, :, 5, 9], expected, rtol=1e-4, atol=1e-3)
+
+
+def test_pixels_as_torchvision_normalises_them(squeezenet: PerceptualLoss) -> None:
+    """The same weights see RGB from 0 to 1, normalised by ImageNet's mean and deviation."""
+    network = SqueezeNetFeatures(SqueezeNetPixels.TORCHVISION)
+    network.load_state_dict(squeezenet.network.state_dict())
+    picture = pictures(3)
+    mean, deviation = (torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    with torch.no_grad():
+        expected = torch.relu(network.features[0](((picture + 1) / 2 - mean) / deviation))
+        torch.testing.assert_close(network(picture)[0], expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["vgg", "squeezenet"])
@@ -165,8 +207,66 @@ def test_bad_files_are_input_errors(tmp_path: Path, squeezenet: PerceptualLoss) 
 
 def test_none_and_a_forgotten_file() -> None:
     assert build_perceptual_loss(PerceptualFeatures.NONE, None) is None
-    with pytest.raises(UsageError, match="weights file"):
+    with pytest.raises(UsageError, match=r"--perceptual-weights FILE.*vgg19-dcbb9e9d\.pth.*checkpoints.*none"):
         build_perceptual_loss(PerceptualFeatures.VGG19, None)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of torch hub."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr("torch.hub._hub_dir", None)
+    folder = tmp_path / "torch" / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def in_hub(hub: Path, network: str, state: dict[str, Tensor]) -> Path:
+    """Save as torchvision's download would be named: after the beginning of its SHA-256."""
+    torch.save(state, hub / "new")
+    digest = hashlib.sha256((hub / "new").read_bytes()).hexdigest()
+    return (hub / "new").rename(hub / f"{network}-{digest[:8]}.pth")
+
+
+def test_the_given_file_goes_before_the_hub(hub: Path, tmp_path: Path) -> None:
+    in_hub(hub, "vgg19", {"a": torch.zeros(1)})
+    given = tmp_path / "mine.safetensors"
+    assert find_perceptual_weights(PerceptualFeatures.VGG19, given) == given
+    assert find_perceptual_weights(PerceptualFeatures.NONE, given) is None
+    assert find_perceptual_weights(PerceptualFeatures.NONE, None) is None
+
+
+def test_weights_in_the_hub_are_found_and_used(hub: Path, squeezenet: PerceptualLoss) -> None:
+    assert find_perceptual_weights(PerceptualFeatures.SQUEEZENET, None) is None
+    for other in ("vgg19_bn-c79401a0.pth", "squeezenet1_1-b8a52dc0.pth", "vgg19.pth", "vgg19-short.pth"):
+        (hub / other).write_bytes(b"another network")
+    path = in_hub(hub, "squeezenet1_0", squeezenet.network.state_dict())
+    assert find_perceptual_weights(PerceptualFeatures.VGG19, None) is None
+    assert find_perceptual_weights(PerceptualFeatures.SQUEEZENET, None) == path
+    loss = build_perceptual_loss(PerceptualFeatures.SQUEEZENET, path)
+    assert loss is not None
+    assert isinstance(loss.network, SqueezeNetFeatures)
+    assert loss.network.pixels is SqueezeNetPixels.TORCHVISION
+    elsewhere = build_perceptual_loss(PerceptualFeatures.SQUEEZENET, path.rename(hub.parent / "squeezenet.pth"))
+    assert elsewhere is not None
+    assert isinstance(elsewhere.network, SqueezeNetFeatures)
+    assert elsewhere.network.pixels is SqueezeNetPixels.CAFFE
+
+
+def test_no_hub_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "absent"))
+    monkeypatch.setattr("torch.hub._hub_dir", None)
+    assert find_perceptual_weights(PerceptualFeatures.VGG19, None) is None
+    assert not (tmp_path / "absent").exists()
+
+
+def test_a_damaged_download_and_a_choice_of_two_are_refused(hub: Path) -> None:
+    (hub / "vgg19-dcbb9e9d.pth").write_bytes(b"half of it")
+    with pytest.raises(InputError, match=r"begins with [0-9a-f]{8} instead of dcbb9e9d.*delete it"):
+        find_perceptual_weights(PerceptualFeatures.VGG19, None)
+    in_hub(hub, "vgg19", {"a": torch.zeros(1)})
+    with pytest.raises(UsageError, match=r"holds vgg19-.*, vgg19-.*--perceptual-weights"):
+        find_perceptual_weights(PerceptualFeatures.VGG19, None)
 
 
 @pytest.mark.skipif(not REAL_FILE.is_file(), reason="the SqueezeNet weights of ../shared are not here")
