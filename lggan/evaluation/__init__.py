@@ -1,1 +1,1 @@
-"""How good generated pictures are: a segmenter looks at them, its answer is compared with the label maps."""
+"""How good generated pictures are: metrics, networks that look at pictures for them, the loop over a data set."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lggan.evaluation.network_file import ClassSpec
 from lggan.pretrained import fill_pretrained, read_state_dict
 from runtime.contract.errors import InputError
 from runtime.contract.files import sha256_of
@@ -80,6 +81,7 @@ class ESPNet(nn.Module):
         super().__init__()
         self.taught = taught
         self.sha256 = ""
+        self.path: Path | None = None
         outputs = len(taught.names) + 1
         self.joined = joined
         self.encoder = _Encoder(outputs, p, q)
@@ -102,6 +104,21 @@ class ESPNet(nn.Module):
     def names(self) -> tuple[str, ...]:
         """The K classes, by index in what `predict` gives."""
         return self.taught.names
+
+    @property
+    def classes(self) -> ClassSpec:
+        """The same, as every segmenter tells them."""
+        return ClassSpec(names=self.taught.names)
+
+    @property
+    def input_size(self) -> None:
+        """None: it looks at pictures as they are."""
+        return None
+
+    @property
+    def backend(self) -> str:
+        """What it runs on."""
+        return f"pytorch-{self.br.weight.device.type}"
 
     @torch.no_grad()
     def predict(self, pictures: np.ndarray) -> np.ndarray:
@@ -142,6 +159,7 @@ def load_espnet(path: str | Path) -> ESPNet:
     p, q = (len({key.split(".")[2] for key in state if key.startswith(f"encoder.level{i}.")}) for i in (2, 3))
     network = fill_pretrained(ESPNet(by_outputs[outputs], p, q, joined), state, path)
     network.sha256 = sha256_of(path)
+    network.path = Path(path)
     return network
 
 

@@ -1,198 +1,185 @@
-"""Judging a generator by a segmenter: does the segmenter find in the pictures what the label maps asked for?"""
+"""Judging a generator: a picture for every scene of a data set, looked at by every metric of a plan."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image
 
-from lggan.data.pairs import Pair
-from lggan.evaluation.segmentation import IGNORED, ConfusionMatrix, SegmentationScore
-from runtime.contract.card import ClassInfo
-from runtime.contract.errors import BackendError, InputError
-from runtime.contract.labels import fit_label_map, read_instance_map, read_label_map
-from runtime.contract.pictures import read_photo
+from lggan.data.scenes import Scene, SceneList
+from lggan.evaluation.gallery import Gallery
+from lggan.evaluation.metric import Comparison, LeftOut, MetricResult
+from lggan.evaluation.plan import Plan
+from lggan.evaluation.segmentation_metric import SegmentationMetric, SegmentationReport
+from runtime.contract.card import ModelCard
+from runtime.contract.errors import BackendError, InputError, UsageError
+from runtime.contract.labels import fit_label_map
+from runtime.contract.pictures import resize_photo
 from runtime.contract.progress import Progress, SilentProgress
 
-EVALUATION_SCHEMA = 1
-
-Generate = Callable[[np.ndarray, "np.ndarray | None"], np.ndarray]
-"""(label uint8 [N,1,H,W], instance int32 [N,1,H,W] or None) -> pictures uint8 [N,H,W,3]."""
+EVALUATION_SCHEMA = 2
 
 
-class Segmenter(Protocol):
-    """What can judge; `lggan.evaluation.espnet.ESPNet` does."""
-
-    sha256: str
+class Generator(Protocol):
+    """What can be judged: a session of the runtime and `lggan.synthesis.TorchSynthesizer`."""
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Class names by index in what ``predict`` gives."""
+    def card(self) -> ModelCard: ...
 
-    def predict(self, pictures: np.ndarray) -> np.ndarray:
-        """uint8 [N,H,W,3] R, G, B -> class index uint8 [N,H,W]."""
+    def generate(
+        self, label: np.ndarray, instance: np.ndarray | None = None, source: np.ndarray | None = None
+    ) -> np.ndarray:
+        """uint8 [N,1,H,W], int32 [N,1,H,W] or None, uint8 [N,H,W,3] or None -> uint8 [N,H,W,3]."""
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """How to go through the scenes.
+
+    Attributes:
+        limit: only the first so many; None for all.
+        batch: scenes per call of the generator and of the networks.
+        pictures: folder for the generated pictures, see `Gallery`; None keeps none.
+        force: pictures of an earlier evaluation may be replaced.
+    """
+
+    limit: int | None = None
+    batch: int = 1
+    pictures: Path | None = None
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if self.batch < 1 or (self.limit is not None and self.limit < 1):
+            raise UsageError(f"batch is {self.batch} and limit {self.limit}; both must be positive")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the judge said.
+    """What the metrics said.
 
     Attributes:
-        images: number of label maps.
+        task: of the model's card.
+        images: number of scenes.
         height, width: of the generated pictures.
-        class_names: the judge's classes; the scores' tuples are in this order.
-        unjudged: classes of the model that the judge does not know; their pixels do not count (as void's do not).
-        generated: agreement of the judge's view of the generated pictures with the label maps.
-        ceiling: the same for the real photos, reduced to height x width; None if it was not asked for.
-        judge_sha256: of the judge's weights file.
+        metrics: the figures, in the order of the plan.
+        left_out: what was not computed, and why.
+        segmentation: IoU class by class; None without a judge.
     """
 
+    task: str
     images: int
     height: int
     width: int
-    class_names: tuple[str, ...]
-    unjudged: tuple[str, ...]
-    generated: SegmentationScore
-    ceiling: SegmentationScore | None
-    judge_sha256: str
+    metrics: tuple[MetricResult, ...]
+    left_out: tuple[LeftOut, ...]
+    segmentation: SegmentationReport | None = field(default=None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, with a ``schema`` number; scores in 0..1, null for a class that occurs nowhere."""
+        """Plain values for JSON, with a ``schema`` number. Infinite figures stay infinite here."""
         return {
             "schema": EVALUATION_SCHEMA,
+            "task": self.task,
             "images": self.images,
             "size": {"height": self.height, "width": self.width},
-            "judge": {"sha256": self.judge_sha256, "classes": list(self.class_names)},
-            "unjudged_classes": list(self.unjudged),
-            "generated": self._score_dict(self.generated),
-            "ceiling": None if self.ceiling is None else self._score_dict(self.ceiling),
+            "metrics": [asdict(result) | {"better": result.better.value} for result in self.metrics],
+            "left_out": [asdict(entry) for entry in self.left_out],
+            "segmentation": None if self.segmentation is None else self.segmentation.to_dict(),
         }
 
-    def _score_dict(self, score: SegmentationScore) -> dict[str, Any]:
-        return {
-            "miou": score.miou,
-            "pixel_accuracy": score.pixel_accuracy,
-            "iou": dict(zip(self.class_names, score.iou, strict=True)),
-            "truth_pixels": dict(zip(self.class_names, score.truth_pixels, strict=True)),
-        }
+    def value(self, name: str) -> float:
+        """The figure of this name.
+
+        Raises:
+            KeyError: it was not computed.
+        """
+        return {result.name: result.value for result in self.metrics}[name]
 
 
 def evaluate(
-    generate: Generate,
-    pairs: Sequence[Pair],
-    classes: Sequence[ClassInfo],
-    void: int | None,
-    judge: Segmenter,
-    size: tuple[int, int],
-    *,
-    instances: bool = False,
-    ceiling: bool = True,
+    generator: Generator,
+    scenes: SceneList,
+    plan: Plan,
+    options: EvaluationOptions | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Generate a picture for every label map and let the judge segment it.
+    """Generate a picture for every scene and show it to the metrics.
 
-    The label map (and the instance map) is reduced to ``size`` by nearest, the generated picture is enlarged to the
-    label map's own size by Pillow's bicubic filter, segmented there, and compared with the label map as it is in the
-    file. So the score falls with the model's resolution as well as with its quality; ``ceiling`` says by how much: it
-    is the score of the real photos, reduced to ``size`` by Pillow's box filter (means over areas) and enlarged in the
-    same way. The enlarging filter matters: bilinear, being softer, costs the photos of CamVid 0.02 of mIoU at 128x96.
-    The judge works at the label maps' size, which should be the one it was trained at (CamVid 480x360, Cityscapes
-    1024x512). Classes of the model and of the judge are matched by name, ignoring case, ``_`` and ``-``.
-
-    Args:
-        pairs: photos (read only for the ceiling), label maps and instance maps.
-        classes, void: of the model, as in its card.
-        size: height and width that ``generate`` is called with, pixels.
-        instances: whether the model wants instance maps.
+    Label and instance maps are brought to the model's size by nearest, photos by Pillow's bicubic filter.
 
     Raises:
-        InputError: no pairs, a broken file, a photo of another size than its label map, no instance map where one is
-            wanted, no class known to the judge or nothing but unjudged pixels.
-        BackendError: ``generate`` gave something else than uint8 [1,H,W,3].
+        InputError: no scenes, a broken file, no instance map or source where one is wanted.
+        UsageError: nothing to do: no metric, and no folder for the pictures; see also `Gallery`.
+        BackendError: the generator or a network failed or gave something else than its card or file says.
     """
-    if not pairs:
-        raise InputError("there are no pictures to evaluate; name a folder with <split>/images and <split>/labels")
-    table, unjudged = _judge_ids(classes, judge.names)
-    height, width = size
-    generated, real = ConfusionMatrix(len(judge.names)), ConfusionMatrix(len(judge.names))
-    with (progress or SilentProgress()).task("evaluate", total=len(pairs)) as task:
-        for pair in pairs:
-            label = read_label_map(pair.label, classes, void)  # [H, W]
-            truth = table[label]
-            instance = _instances(pair, label, size) if instances else None
-            pictures = generate(fit_label_map(label, height, width)[None, None], instance)
-            if pictures.dtype != np.uint8 or pictures.shape != (1, height, width, 3):
-                raise BackendError(
-                    f"the generator gave {pictures.dtype} {pictures.shape} instead of uint8 (1, {height}, {width}, 3)"
-                )
-            generated.add(truth, _segment(judge, pictures[0], truth.shape))
-            if ceiling:
-                small = _resized(_matching_photo(pair, label), size, Image.Resampling.BOX)
-                real.add(truth, _segment(judge, small, truth.shape))
-            task.advance(note=pair.name)
-    if not generated.counts.any():
-        raise InputError(
-            f"all pixels of the {len(pairs)} label maps belong to no class of the judge; nothing to compare"
-        )
+    options = options or EvaluationOptions()
+    card = generator.card
+    if not plan.metrics and options.pictures is None:
+        needs = "; ".join(f"{entry.name}: {entry.reason}" for entry in plan.left_out)
+        raise UsageError(f"there is nothing to compute ({needs})")
+    count = len(scenes) if options.limit is None else min(options.limit, len(scenes))
+    if count == 0:
+        raise InputError("there are no scenes to evaluate; check --data and --split")
+    gallery = None if options.pictures is None else Gallery(options.pictures, card.classes, count, force=options.force)
+    progress = progress or SilentProgress()
+    with progress.task("evaluate", total=count) as task:
+        for first in range(0, count, options.batch):
+            batch = [scenes[index] for index in range(first, min(first + options.batch, count))]
+            comparisons = _compare(generator, batch, gallery)
+            for metric in plan.metrics:
+                metric.add(comparisons)
+            task.advance(len(batch), note=batch[-1].name)
+    if gallery is not None:
+        gallery.close()
+    results: list[MetricResult | LeftOut] = []
+    with progress.task("figures", total=len(plan.metrics)) as task:  # square roots of 2048 x 2048 matrices take a while
+        for metric in plan.metrics:
+            results += metric.results()
+            task.advance()
+    reports = [metric.report() for metric in plan.metrics if isinstance(metric, SegmentationMetric)]
     return Evaluation(
-        images=len(pairs),
-        height=height,
-        width=width,
-        class_names=judge.names,
-        unjudged=unjudged,
-        generated=generated.score(),
-        ceiling=real.score() if ceiling else None,
-        judge_sha256=judge.sha256,
+        task=card.task,
+        images=count,
+        height=card.height,
+        width=card.width,
+        metrics=tuple(result for result in results if isinstance(result, MetricResult)),
+        left_out=(*(result for result in results if isinstance(result, LeftOut)), *plan.left_out),
+        segmentation=reports[0] if reports else None,
     )
 
 
-def _judge_ids(classes: Sequence[ClassInfo], judged: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Table uint8 [256] from the model's ids to the judge's (or `IGNORED`), and the classes without a counterpart."""
-    positions = {_plain(name): index for index, name in enumerate(judged)}
-    table = np.full(256, IGNORED, dtype=np.uint8)
-    for index, info in enumerate(classes):
-        table[index] = positions.get(_plain(info.name), IGNORED)
-    unjudged = tuple(info.name for info in classes if _plain(info.name) not in positions)
-    if len(unjudged) == len(classes):
-        raise InputError(
-            f"the judge knows {', '.join(judged)}, none of the model's {len(classes)} classes; "
-            "use a judge trained on the same data"
+def _compare(generator: Generator, batch: Sequence[Scene], gallery: Gallery | None) -> list[Comparison]:
+    card = generator.card
+    height, width = card.height, card.width
+    label = np.stack([fit_label_map(scene.label, height, width) for scene in batch])[:, None]  # [N, 1, H, W]
+    instance = np.stack([_instance(scene, height, width) for scene in batch])[:, None] if card.instances else None
+    source = np.stack([_source(scene, height, width) for scene in batch]) if card.wants_source else None
+    pictures = generator.generate(label, instance, source)
+    if pictures.dtype != np.uint8 or pictures.shape != (len(batch), height, width, 3):
+        raise BackendError(
+            f"the generator gave {pictures.dtype} {list(pictures.shape)} instead of uint8 "
+            f"[{len(batch)}, {height}, {width}, 3]"
         )
-    return table, unjudged
+    comparisons = []
+    for index, scene in enumerate(batch):
+        photo = resize_photo(scene.photo, height, width)
+        comparisons.append(Comparison(scene.name, pictures[index], photo, scene.photo, scene.label))
+        if gallery is not None:
+            gallery.add(scene.name, scene.label, None if source is None else source[index], pictures[index], photo)
+    return comparisons
 
 
-def _plain(name: str) -> str:
-    return name.lower().replace("_", " ").replace("-", " ").strip()
+def _instance(scene: Scene, height: int, width: int) -> np.ndarray:
+    if scene.instance is None:
+        raise InputError(f"{scene.name} has no instance map, and the model wants one; add it to the data set")
+    if scene.instance.shape != scene.label.shape:
+        raise InputError(f"the instance map of {scene.name} has another size than its label map; give both the same")
+    return fit_label_map(scene.instance, height, width)
 
 
-def _segment(judge: Segmenter, picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The judge's view of a picture [h,w,3], enlarged to ``size`` (H, W) -> [H,W]."""
-    return judge.predict(_resized(picture, size, Image.Resampling.BICUBIC)[None])[0]
-
-
-def _resized(picture: np.ndarray, size: tuple[int, int], filtering: Image.Resampling) -> np.ndarray:
-    height, width = size
-    return np.asarray(Image.fromarray(picture).resize((width, height), filtering))
-
-
-def _matching_photo(pair: Pair, label: np.ndarray) -> np.ndarray:
-    photo = read_photo(pair.photo)
-    if photo.shape[:2] != label.shape:
-        raise InputError(
-            f"{pair.photo} is {photo.shape[1]}x{photo.shape[0]}, its label map {label.shape[1]}x{label.shape[0]}; "
-            "give both the same size"
-        )
-    return photo
-
-
-def _instances(pair: Pair, label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The instance map reduced to ``size``, int32 [1, 1, h, w]."""
-    if pair.instance is None:
-        raise InputError(f"{pair.label} has no instance map, and the model wants one; put it into <split>/instances")
-    instance = read_instance_map(pair.instance)
-    if instance.shape != label.shape:
-        raise InputError(f"{pair.instance} has another size than its label map {pair.label}; give both the same size")
-    return fit_label_map(instance, *size)[None, None]
+def _source(scene: Scene, height: int, width: int) -> np.ndarray:
+    if scene.source is None:
+        raise InputError(f"{scene.name} has no source photo, and the model wants one; cross-view data comes as strips")
+    return resize_photo(scene.source, height, width)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-IGNORED = 255  # truth value of pixels that do not count
+IGNORED = 255  # in the truth: the pixel does not count; in the prediction: no answer, which is never right
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,28 @@ class SegmentationScore:
 
 
 class ConfusionMatrix:
-    """Counts of (truth, prediction) pairs; ``counts`` is int64 [K, K], a row per class of the truth."""
+    """Counts of (truth, prediction) pairs.
+
+    Attributes:
+        counts: int64 [K, K], a row per class of the truth.
+        unanswered: int64 [K], pixels of each class of the truth for which there was no answer.
+    """
 
     def __init__(self, classes: int) -> None:
         self.counts = np.zeros((classes, classes), dtype=np.int64)
+        self.unanswered = np.zeros(classes, dtype=np.int64)
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels were counted."""
+        return int(self.counts.sum() + self.unanswered.sum())
 
     def add(self, truth: np.ndarray, predicted: np.ndarray) -> None:
         """Count one picture or several.
 
         Args:
             truth: integers of any shape, 0..K-1 or `IGNORED`.
-            predicted: integers of the same shape, 0..K-1.
+            predicted: integers of the same shape, 0..K-1 or `IGNORED`.
 
         Raises:
             ValueError: the shapes differ or a counted value is no class.
@@ -48,10 +59,13 @@ class ConfusionMatrix:
         counted = truth != IGNORED
         rows, columns = truth[counted].astype(np.int64), predicted[counted].astype(np.int64)
         classes = len(self.counts)
-        for name, ids in (("truth", rows), ("prediction", columns)):
+        answered = columns != IGNORED
+        for name, ids in (("truth", rows), ("prediction", columns[answered])):
             if ids.size and (ids.min() < 0 or ids.max() >= classes):
                 raise ValueError(f"the {name} has ids {ids.min()} to {ids.max()}, classes are 0 to {classes - 1}")
-        self.counts += np.bincount(rows * classes + columns, minlength=classes * classes).reshape(classes, classes)
+        pairs = rows[answered] * classes + columns[answered]
+        self.counts += np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+        self.unanswered += np.bincount(rows[~answered], minlength=classes)
 
     def score(self) -> SegmentationScore:
         """The figures of everything counted so far.
@@ -59,11 +73,11 @@ class ConfusionMatrix:
         Raises:
             ValueError: nothing was counted.
         """
-        total = int(self.counts.sum())
+        total = self.pixels
         if total == 0:
             raise ValueError("no pixel was counted")
         right = self.counts.diagonal()
-        in_truth, in_prediction = self.counts.sum(axis=1), self.counts.sum(axis=0)
+        in_truth, in_prediction = self.counts.sum(axis=1) + self.unanswered, self.counts.sum(axis=0)
         union = in_truth + in_prediction - right
         iou = tuple(float(r / u) if u else None for r, u in zip(right, union, strict=True))
         return SegmentationScore(

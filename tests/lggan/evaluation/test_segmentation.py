@@ -74,3 +74,16 @@ def test_impossible_counts_are_refused_and_leave_the_matrix_alone() -> None:
     matrix.add(np.full(4, IGNORED), np.zeros(4, int))
     with pytest.raises(ValueError, match="no pixel"):
         matrix.score()
+
+
+def test_a_pixel_without_an_answer_is_wrong() -> None:
+    matrix = ConfusionMatrix(3)
+    matrix.add(np.array([0, 0, 1, IGNORED]), np.array([0, IGNORED, 1, IGNORED]))
+    score = matrix.score()
+    assert score.iou == (0.5, 1.0, None)
+    assert score.pixel_accuracy == pytest.approx(2 / 3)
+    assert score.truth_pixels == (2, 1, 0)
+    assert matrix.pixels == 3
+    nothing = ConfusionMatrix(2)
+    nothing.add(np.array([1]), np.array([IGNORED]))
+    assert nothing.score().iou == (None, 0.0)
