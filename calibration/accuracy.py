@@ -12,6 +12,7 @@ from onnx import ModelProto, TensorProto, helper
 
 from calibration.emulation import emulate_half
 from calibration.graphs import STANDARD_DOMAINS, static_shapes
+from runtime.contract.batch import INSTANCE, LABEL, SOURCE
 from runtime.contract.card import ModelCard
 from runtime.contract.errors import BackendError
 from runtime.contract.progress import Progress
@@ -83,18 +84,30 @@ def measure(
 
 
 def draw_inputs(card: ModelCard, seed: int) -> dict[str, np.ndarray]:
-    """A label map (and instance map) of random blocks, of the card's size: uint8 [1, 1, H, W] (and int32)."""
+    """One input of the card's size, of random blocks, by the names of the graph's inputs.
+
+    ``label`` uint8 [1, 1, H, W] (with void, where that is a value of its own), and where the model wants them
+    ``instance`` int32 [1, 1, H, W] and ``source`` uint8 [1, H, W, 3], blocks of colour with grain on them.
+    """
     generator = np.random.default_rng(seed)
     cell = max(card.stride // 4, 4)
     rows, columns = -(-card.height // cell), -(-card.width // cell)
-    label = generator.integers(0, len(card.classes), (rows, columns)).astype(np.uint8)
-    instance = generator.integers(0, 1 << 20, (rows, columns)).astype(np.int32)
-    feeds: dict[str, np.ndarray] = {}
-    for name in [tensor.name for tensor in card.inputs] or ["label"]:
-        grid = instance if name == "instance" else label
-        blocks = grid.repeat(cell, axis=0).repeat(cell, axis=1)[: card.height, : card.width]
-        feeds[name] = np.ascontiguousarray(blocks)[None, None]
-    return feeds
+
+    def blocks(grid: np.ndarray) -> np.ndarray:
+        return grid.repeat(cell, axis=0).repeat(cell, axis=1)[: card.height, : card.width]
+
+    values = generator.integers(0, len(card.classes) + int(card.own_void), (rows, columns)).astype(np.uint8)
+    label = blocks(values)
+    if card.own_void and card.void is not None:
+        label = np.where(label == len(card.classes), np.uint8(card.void), label)
+    feeds: dict[str, np.ndarray] = {LABEL: label[None, None]}
+    if card.instances:
+        feeds[INSTANCE] = blocks(generator.integers(0, 1 << 20, (rows, columns)).astype(np.int32))[None, None]
+    if card.wants_source:
+        colors = blocks(generator.integers(0, 256, (rows, columns, 3)))
+        grain = generator.integers(-12, 13, colors.shape)
+        feeds[SOURCE] = np.clip(colors + grain, 0, 255).astype(np.uint8)[None]
+    return {name: np.ascontiguousarray(array) for name, array in feeds.items()}
 
 
 @dataclass(frozen=True)

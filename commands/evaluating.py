@@ -123,10 +123,10 @@ def _open_scenes(
     """The data set, laid out as the options, the preset, or the preset of the card's name say, in this order."""
     from lggan.data.layout import Layout
     from lggan.data.scenes import scenes
-    from lggan.data.strips import Direction
     from lggan.preset import load_preset, preset_names
     from lggan.task import Task
     from runtime.contract.errors import UsageError
+    from runtime.contract.strips import Direction
 
     if preset_name is None and layout is None and card.name in preset_names():
         preset_name = card.name

@@ -9,7 +9,9 @@ from pathlib import Path
 from commands.models import CHECKPOINT_SUFFIX, as_variants, card_of
 from runtime.contract.errors import UsageError
 from runtime.contract.progress import Progress
+from runtime.contract.strips import Direction
 from runtime.inference import parse_fit
+from runtime.input_files import InputOptions
 from runtime.label_maps import load_label_maps
 from runtime.profiler.folder import check_report_folder, write_report
 from runtime.profiler.options import ProfileOptions
@@ -29,6 +31,8 @@ class ProfileRequest:
         limit: take so many label maps, evenly spread; None takes all.
         fit: resize label maps: ``HxW`` or ``model``; None takes them as they are.
         instances: folder of the instance maps, for models that want them.
+        source: folder of the source photos, for cross-view models.
+        strips: for cross-view models: ``data`` are strips, to be read in this direction.
         device, threads: where and on how many CPU threads the models run.
         force: replace an older report.
     """
@@ -40,6 +44,8 @@ class ProfileRequest:
     limit: int | None = None
     fit: str | None = None
     instances: Path | None = None
+    source: Path | None = None
+    strips: Direction | None = None
     device: str = "auto"
     threads: int | None = None
     force: bool = False
@@ -64,18 +70,14 @@ def profile_models(request: ProfileRequest, options: ProfileOptions, progress: P
             raise UsageError(f"--reference {reference_path} has the file name of another model; rename one of them")
     cards = [card_of(path) for path in request.models]
     for path, card in zip(request.models, cards, strict=True):
+        if card.task != cards[0].task:
+            raise UsageError(f"{path} is for {card.task}, {request.models[0]} for {cards[0].task}; profile them apart")
         if card.classes != cards[0].classes:
             raise UsageError(f"{path} has other classes than {request.models[0]}; profile models of one task together")
     fit = parse_fit(request.fit, cards[0]) if request.fit else None
-    maps = load_label_maps(request.data, cards[0], fit=fit, instances=request.instances, limit=request.limit)
-    report = profile(
-        variants,
-        [(entry.name, entry.label, entry.instance) for entry in maps],
-        reference,
-        options,
-        cards[0].classes,
-        progress,
-    )
+    inputs = InputOptions(fit, request.instances, request.source, request.strips)
+    maps = load_label_maps(request.data, cards[0], inputs, limit=request.limit)
+    report = profile(variants, maps, reference, options, cards[0].classes, progress)
     return report, write_report(report, request.out, force=request.force)
 
 

@@ -15,6 +15,8 @@ from runtime.command_line import (
     force_option,
     instances_option,
     out_option,
+    source_option,
+    strips_option,
     threads_option,
     verb,
 )
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from runtime.comparison import Difference
     from runtime.profiler.report import ProfileReport
 
-LABELS_HELP = "Label maps: a folder, file or glob; repeatable."
+LABELS_HELP = "Label maps (or strips): a folder, file or glob; repeatable."
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 
@@ -37,6 +39,8 @@ EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 @out_option("Folder of the pictures, or a .png for one label map.")
 @fit_option
 @instances_option
+@source_option
+@strips_option
 @device_option
 @threads_option
 @force_option
@@ -47,21 +51,29 @@ def infer(
     out: Path,
     fit: str | None,
     instances: Path | None,
+    source: Path | None,
+    strips: str | None,
     device: str,
     threads: int | None,
     force: bool,
 ) -> None:
-    """Make a photo from every label map: files, folders, globs; PNG (ids, palette, colours) or .npy."""
+    """Make a photo from every label map: files, folders, globs; PNG (ids, palette, colours) or .npy.
+
+    Cross-view models want a source photo beside every label map (--source), or strips that hold both (--strips).
+    """
     from runtime.backend import Device, SessionOptions
-    from runtime.contract.inputs import find_inputs
+    from runtime.contract.strips import Direction
     from runtime.inference import InferOptions, parse_fit
     from runtime.inference import infer as run_inference
+    from runtime.input_files import InputReader
     from runtime.session import Session
 
     with Session.open(model, SessionOptions(device=Device(device), threads=threads)) as session:
         size_wanted = parse_fit(fit, session.card) if fit else None
-        options = InferOptions(fit=size_wanted, instances=instances, force=force)
-        report = run_inference(session, find_inputs(inputs), out, options, console)
+        direction = Direction(strips) if strips else None
+        options = InferOptions(size_wanted, instances, source, direction, force=force)
+        files = InputReader(session.card, options).find(inputs)
+        report = run_inference(session, files, out, options, console)
     console.document("lggan-infer", report.to_dict())
     columns = [Column("picture"), Column("height x width", right=True), Column("ms", right=True)]
     rows = [[image.output, f"{image.height}x{image.width}", f"{image.latency_ms:.1f}"] for image in report.images]
@@ -86,6 +98,8 @@ def infer(
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Take so many label maps.  [default: all]")
 @fit_option
 @instances_option
+@source_option
+@strips_option
 @device_option
 @threads_option
 @force_option
@@ -100,15 +114,21 @@ def profile(
     limit: int | None,
     fit: str | None,
     instances: Path | None,
+    source: Path | None,
+    strips: str | None,
     device: str,
     threads: int | None,
     force: bool,
 ) -> None:
     """Measure models side by side: latency, throughput, memory, size, and closeness to the reference's pictures."""
     from commands.profiling import ProfileRequest, profile_models
+    from runtime.contract.strips import Direction
     from runtime.profiler.options import ProfileOptions
 
-    request = ProfileRequest(models, data, out, reference, limit, fit, instances, device, threads, force)
+    direction = Direction(strips) if strips else None
+    request = ProfileRequest(
+        models, data, out, reference, limit, fit, instances, source, direction, device, threads, force
+    )
     report, page = profile_models(request, ProfileOptions(iterations=iterations, seconds=seconds), console)
     console.document("lggan-profile", {**report.to_dict(), "page": page})
     _show_profile(console, report)
@@ -124,6 +144,8 @@ def profile(
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Take so many label maps.  [default: all]")
 @fit_option
 @instances_option
+@source_option
+@strips_option
 @device_option
 @threads_option
 def verify(
@@ -136,18 +158,24 @@ def verify(
     limit: int | None,
     fit: str | None,
     instances: Path | None,
+    source: Path | None,
+    strips: str | None,
     device: str,
     threads: int | None,
 ) -> None:
     """Compare the pictures of two models, in levels of 0..255: checkpoints (PyTorch) and ONNX files."""
     from commands.models import card_of, open_model
     from runtime.comparison import check_limits, compare
+    from runtime.contract.strips import Direction
     from runtime.inference import parse_fit
+    from runtime.input_files import InputOptions
     from runtime.label_maps import load_label_maps
 
     card = card_of(first)
-    fitted = parse_fit(fit, card) if fit else None
-    label_maps = load_label_maps(data, card, fit=fitted, instances=instances, limit=limit)
+    options = InputOptions(
+        parse_fit(fit, card) if fit else None, instances, source, Direction(strips) if strips else None
+    )
+    label_maps = load_label_maps(data, card, options, limit=limit)
     one, other = (open_model(path, device, threads) for path in (first, second))
     result = compare(one.generate, other.generate, label_maps, console)
     failed = check_limits(result, max_levels=max_difference, min_psnr=min_psnr)

@@ -67,7 +67,7 @@ def build_engine(
     message = load_checked(model, onnx)
     card = read_card(message, model)
     profile = options.profile or ShapeProfile.of_card(card)
-    profile.check(card.stride)
+    profile.check(card.stride, card.smallest_side)
     nodes = sum((node.domain, node.op_type) == ("lggan", "SemanticAwareUpsample") for node in message.graph.node)
     onnx_sha256 = sha256_of(model)
     log = plan.with_name(plan.name + ".log") if options.keep_log else None
@@ -130,7 +130,7 @@ def engine_name(model: str | Path, options: BuildOptions) -> str:
 def _input_shapes(
     card: ModelCard, message: Any, profile: ShapeProfile, path: Path
 ) -> dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]:
-    """The three shapes of every input, from the card's symbolic ones."""
+    """The three shapes of every input, label maps and photos alike, from the card's symbolic ones."""
     names = [value.name for value in message.graph.input]
     if sorted(names) != sorted(tensor.name for tensor in card.inputs):
         raise InputError(

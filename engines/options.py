@@ -52,7 +52,7 @@ class Target(str, Enum):
 
 @dataclass(frozen=True)
 class Shape:
-    """Size of one input batch: N label maps of H x W pixels."""
+    """Size of one input batch: N label maps (and photos) of H x W pixels."""
 
     batch: int
     height: int
@@ -88,11 +88,12 @@ class ShapeProfile:
         shape = Shape(1, card.height, card.width)
         return cls(shape, shape, shape)
 
-    def check(self, stride: int) -> None:
+    def check(self, stride: int, smallest: int = 1) -> None:
         """Refuse profiles that no input fits.
 
         Args:
             stride: the model's; heights and widths must be multiples of it.
+            smallest: the model's smallest side.
 
         Raises:
             UsageError: naming the side and its legal values.
@@ -101,9 +102,10 @@ class ShapeProfile:
             if not 1 <= shape.batch <= MAX_BATCH:
                 raise UsageError(f"the {name} batch is {shape.batch}; it must be 1 .. {MAX_BATCH}")
             for side in (shape.height, shape.width):
-                if not stride <= side <= MAX_SIDE or side % stride:
+                if not max(stride, smallest) <= side <= MAX_SIDE or side % stride:
                     raise UsageError(
-                        f"the {name} shape is {shape}; height and width must be multiples of {stride}, up to {MAX_SIDE}"
+                        f"the {name} shape is {shape}; height and width must be multiples of {stride}, "
+                        f"{max(stride, smallest)} to {MAX_SIDE}"
                     )
         for low, high, names in (
             (self.minimum, self.optimum, "minimum and optimum"),

@@ -12,7 +12,7 @@ from collections import Counter
 import onnx
 from onnx import helper
 
-from export.names import BATCH, HEIGHT, IMAGE, WIDTH
+from export.names import BATCH, HEIGHT, IMAGE, SOURCE, WIDTH
 from export.opset import IR_VERSION
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
@@ -85,5 +85,7 @@ def _module_of(node: onnx.NodeProto) -> list[str]:
 
 def _interface(value: onnx.ValueInfoProto) -> onnx.ValueInfoProto:
     tensor = value.type.tensor_type
+    if value.name == SOURCE:
+        return helper.make_tensor_value_info(value.name, tensor.elem_type, [BATCH, HEIGHT, WIDTH, 3])
     channels = 3 if value.name == IMAGE else 1
     return helper.make_tensor_value_info(value.name, tensor.elem_type, [BATCH, channels, HEIGHT, WIDTH])

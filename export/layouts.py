@@ -1,4 +1,4 @@
-"""Label maps that every export is checked on: made here, the same in every run, of the shapes that real maps have."""
+"""Inputs that every export is checked on: made here, the same in every run, of the shapes that real maps have."""
 
 from __future__ import annotations
 
@@ -6,37 +6,53 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from runtime.contract.batch import InputBatch
 from runtime.contract.card import ModelCard
 
 
 @dataclass(frozen=True)
 class CheckInput:
-    """One batch to run: ``label`` uint8 [N, 1, H, W], ``instance`` int32 [N, 1, H, W] where the model wants one."""
+    """One batch to run: ``label`` uint8 [N, 1, H, W]; where the model wants them, ``instance`` int32 [N, 1, H, W] and
+    ``source`` uint8 [N, H, W, 3].
+    """
 
     name: str
     label: np.ndarray
-    instance: np.ndarray | None
+    instance: np.ndarray | None = None
+    source: np.ndarray | None = None
+
+    @property
+    def batch(self) -> InputBatch:
+        """The arrays, as a generator takes them."""
+        return InputBatch(self.label, self.instance, self.source)
 
 
 def built_in(card: ModelCard) -> list[CheckInput]:
     """A street-like picture at the model's own size, a batch of two at half size, and a taller one: four maps."""
-    height, width = (max(card.stride, side // 2 // card.stride * card.stride) for side in (card.height, card.width))
+    height, width = (
+        max(card.smallest_side, side // 2 // card.stride * card.stride) for side in (card.height, card.width)
+    )
     classes = len(card.classes)
+    street, taller = _street(card.height, card.width, classes, 1), _regions(height + card.stride, width, classes, 3)
+    if card.own_void and card.void is not None:
+        street[: card.height // 8] = card.void
+        taller[:, : width // 4] = card.void
     return [
-        _check_input("bands and blocks", [_street(card.height, card.width, classes, 1)], card),
+        _check_input("bands and blocks", [street], card),
         _check_input("stripes, regions", [_stripes(height, width, classes), _regions(height, width, classes, 2)], card),
-        _check_input("regions", [_regions(height + card.stride, width, classes, 3)], card),
+        _check_input("regions", [taller], card),
     ]
 
 
 def from_maps(maps: list[np.ndarray], card: ModelCard) -> list[CheckInput]:
-    """One batch per given label map, uint8 [H, W]; instances are made up where the model wants them."""
+    """One batch per given label map, uint8 [H, W]; instances and photos are made up where the model wants them."""
     return [_check_input(f"given map {index}", [label], card) for index, label in enumerate(maps, start=1)]
 
 
 def single_class(card: ModelCard) -> CheckInput:
     """One class everywhere: a map whose instance norms divide by a standard deviation of zero."""
-    label = np.zeros((2 * card.stride, 2 * card.stride), np.uint8)
+    side = max(2 * card.stride, card.smallest_side)
+    label = np.zeros((side, side), np.uint8)
     return _check_input("one class", [label], card)
 
 
@@ -77,8 +93,23 @@ def _regions(height: int, width: int, classes: int, seed: int) -> np.ndarray:
 
 def _check_input(name: str, labels: list[np.ndarray], card: ModelCard) -> CheckInput:
     label = np.stack(labels)[:, None]  # [N, 1, H, W]
+    if card.wants_source:
+        return CheckInput(name, label, source=_photos(len(label), *label.shape[2:]))
     if not card.instances:
-        return CheckInput(name, label, None)
+        return CheckInput(name, label)
     rows, columns = np.indices(label.shape[2:])
     blocks = (rows // 12) * 100 + columns // 20  # several instances of each class
     return CheckInput(name, label, (label.astype(np.int32) * 100_000 + blocks).astype(np.int32))
+
+
+def _photos(count: int, height: int, width: int) -> np.ndarray:
+    """Smooth waves of colour with grain on them, uint8 [N, H, W, 3], each picture another."""
+    random = np.random.default_rng(4)
+    rows, columns = np.indices((height, width))
+    photos = []
+    for number in range(count):
+        phases = random.random(3) * 2 * np.pi
+        waves = [np.sin(rows / (9 + 4 * c) + columns / (13 + 3 * number) + phases[c]) for c in range(3)]
+        grain = random.integers(-12, 13, (height, width, 3))
+        photos.append(np.clip(128 + 100 * np.stack(waves, axis=-1) + grain, 0, 255).astype(np.uint8))
+    return np.stack(photos)

@@ -12,9 +12,9 @@ import torch
 from export.canonical import canonicalize
 from export.constants import fold_gathers
 from export.fold import folded
-from export.graph_module import LabelsToPicture
+from export.graph_module import picture_graph
 from export.layouts import CheckInput, built_in, from_maps, single_class
-from export.names import BATCH, HEIGHT, IMAGE, INSTANCE, LABEL, WIDTH
+from export.names import BATCH, HEIGHT, IMAGE, INSTANCE, LABEL, SOURCE, WIDTH
 from export.onnx_file import onnx_bytes
 from export.opset import OPSET
 from export.options import ExportOptions, OutputKind
@@ -24,7 +24,6 @@ from export.trace import trace
 from export.variants import Variant, to_variant
 from export.verification import check_gate, compare, rounding_of_torch, to_card
 from lggan.checkpoint import load_generator
-from lggan.networks.generator import LGGANGenerator
 from runtime.contract.card import ModelCard, TensorInfo
 from runtime.contract.errors import BackendError
 from runtime.contract.files import atomic_path, sha256_of, write_bytes
@@ -54,8 +53,8 @@ def export_onnx(
     """Export a generator to ONNX, compare it with PyTorch, and write the file if they agree.
 
     The graph takes ``label`` uint8 [N, 1, H, W] (and ``instance`` int32 [N, 1, H, W] where the card says so) and
-    gives ``image``, see `OutputKind`. N is free; H and W are free multiples of the card's stride. Equal checkpoints
-    and versions give equal bytes.
+    gives ``image``, see `OutputKind`. That of a cross-view model takes ``source`` uint8 [N, H, W, 3] before the label.
+    N is free; H and W are free multiples of the card's stride. Equal checkpoints and versions give equal bytes.
 
     Raises:
         InputError: the checkpoint is damaged or not ours, has weights that are not finite, or a given map is unfit.
@@ -70,7 +69,7 @@ def export_onnx(
     generator, card = load_generator(checkpoint)
     inputs = _check_inputs(options, card)
     with (progress or SilentProgress()).task(f"export {output.name}", total=3 + len(inputs) + 1) as task:
-        traced = trace(LabelsToPicture(folded(generator)))
+        traced = trace(picture_graph(folded(generator)))
         fold_gathers(traced)
         float_model = canonicalize(traced)
         attach_sau_function(float_model)
@@ -88,7 +87,7 @@ def export_onnx(
         one_class = single_class(card)
         one_class_difference = compare(generator, [one_class], float_bytes, image_bytes, task)
         card = replace(
-            _described(card, options, generator),
+            _described(card, options),
             checkpoint_sha256=sha256_of(checkpoint),
             verification=to_card(difference, one_class_difference, rounding_of_torch(generator, one_class)),
         )
@@ -130,22 +129,23 @@ def _check(model: onnx.ModelProto) -> None:
         raise BackendError(f"PyTorch {torch.__version__} exported opset {versions.get('')} instead of {OPSET}")
 
 
-def _described(card: ModelCard, options: ExportOptions, generator: LGGANGenerator) -> ModelCard:
+def _described(card: ModelCard, options: ExportOptions) -> ModelCard:
     """The card with the graph's interface and this step's line of provenance."""
+    source = TensorInfo(SOURCE, "uint8", (BATCH, HEIGHT, WIDTH, 3))
     label = TensorInfo(LABEL, "uint8", (BATCH, 1, HEIGHT, WIDTH))
     instance = TensorInfo(INSTANCE, "int32", (BATCH, 1, HEIGHT, WIDTH))
     if options.output is OutputKind.IMAGE:
         image = TensorInfo(IMAGE, "uint8", (BATCH, HEIGHT, WIDTH, 3))
     else:
         image = TensorInfo(IMAGE, "float32", (BATCH, 3, HEIGHT, WIDTH))
-    line = (
-        f"exported to ONNX opset {OPSET} ({options.variant.value}) with PyTorch {torch.__version__}: "
-        "batch norm folded into SPADE, biases before instance norm dropped"
-    )
+    rewrites = "biases before instance norm dropped"
+    if not card.wants_source:
+        rewrites = f"batch norm folded into SPADE, {rewrites}"
+    line = f"exported to ONNX opset {OPSET} ({options.variant.value}) with PyTorch {torch.__version__}: {rewrites}"
+    wanted = ((source, card.wants_source), (label, True), (instance, card.instances))
     return replace(
         card,
-        instances=generator.config.edges,
-        inputs=(label, instance) if generator.config.edges else (label,),
+        inputs=tuple(info for info, is_wanted in wanted if is_wanted),
         outputs=(image,),
         precision="fp32",
         provenance=(*card.provenance, line),

@@ -15,7 +15,8 @@ class OutputKind(str, Enum):
     """What the graph ends in.
 
     IMAGE: ``image`` uint8 [N, H, W, 3], ready to be written as a picture.
-    FLOAT: ``image`` float32 [N, 3, H, W] in [-1, 1].
+    FLOAT: ``image`` float32 [N, 3, H, W] in [-1, 1]. A cross-view model's may reach beyond it: the network does not
+        squash its sum (specification G.26), and only bytes are clamped.
     """
 
     IMAGE = "image"

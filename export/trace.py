@@ -13,14 +13,14 @@ import torch
 from onnxscript.values import Op, Opset
 from torch.export import Dim
 
-from export.graph_module import LabelsToPicture
-from export.names import IMAGE, INSTANCE, LABEL
+from export.graph_module import PictureGraph, ViewsToPicture
+from export.names import IMAGE, INSTANCE, LABEL, SOURCE
 from export.opset import OPSET
 from export.sau_function import ATTRIBUTES, DOMAIN, DOMAIN_VERSION, OP_TYPE, PLUGIN_NAMESPACE, PLUGIN_VERSION
 from runtime.contract.errors import BackendError
 
 
-def trace(module: LabelsToPicture) -> onnx.ModelProto:
+def trace(module: PictureGraph) -> onnx.ModelProto:
     """The module as an ONNX graph, for every batch size and every height and width that its stride divides.
 
     Semantic-aware upsampling becomes one node (`export.sau_function`) without a body yet. Names and metadata are the
@@ -29,13 +29,7 @@ def trace(module: LabelsToPicture) -> onnx.ModelProto:
     Raises:
         BackendError: the exporter gave up.
     """
-    config = module.generator.config
-    # Sizes of an example must differ from 1 and from each other, or the exporter takes them for constants.
-    shape = (2, 1, 2 * config.stride, 3 * config.stride)
-    free = {0: Dim("N"), 2: config.stride * Dim("_H"), 3: config.stride * Dim("_W")}
-    example = {LABEL: torch.zeros(shape, dtype=torch.uint8)}
-    if config.edges:
-        example[INSTANCE] = torch.zeros(shape, dtype=torch.int32)
+    example, free = _example(module)
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
@@ -45,7 +39,7 @@ def trace(module: LabelsToPicture) -> onnx.ModelProto:
                 opset_version=OPSET,
                 input_names=list(example),
                 output_names=[IMAGE],
-                dynamic_shapes=tuple(free for _ in example),
+                dynamic_shapes=free,
                 custom_translation_table={torch.ops.lggan.semantic_aware_upsample.default: _upsampling_node()},
                 verbose=False,
             )
@@ -54,6 +48,27 @@ def trace(module: LabelsToPicture) -> onnx.ModelProto:
         raise BackendError(f"PyTorch {torch.__version__} could not export the generator: {reason}") from error
     assert program is not None  # only the deprecated exporter returns nothing
     return program.model_proto
+
+
+def _example(module: PictureGraph) -> tuple[dict[str, torch.Tensor], tuple[dict[int, Any], ...]]:
+    """Inputs by name, in the graph's order, and per input which of its sizes are free.
+
+    Sizes of an example must differ from 1 and from each other, or the exporter takes them for constants.
+    """
+    config = module.generator.config
+    height, width = 2 * config.stride, 3 * config.stride
+    example: dict[str, torch.Tensor] = {}
+    if isinstance(module, ViewsToPicture):
+        # below two strides, the tower would reflect more than there is
+        batch, rows, columns = Dim("N"), config.stride * Dim("_H", min=2), config.stride * Dim("_W", min=2)
+        example[SOURCE] = torch.zeros((2, height, width, 3), dtype=torch.uint8)
+        example[LABEL] = torch.zeros((2, 1, height, width), dtype=torch.uint8)
+        return example, ({0: batch, 1: rows, 2: columns}, {0: batch, 2: rows, 3: columns})
+    free = {0: Dim("N"), 2: config.stride * Dim("_H"), 3: config.stride * Dim("_W")}
+    example[LABEL] = torch.zeros((2, 1, height, width), dtype=torch.uint8)
+    if config.edges:
+        example[INSTANCE] = torch.zeros((2, 1, height, width), dtype=torch.int32)
+    return example, tuple(free for _ in example)
 
 
 def _upsampling_node() -> Callable[..., Any]:

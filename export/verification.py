@@ -13,11 +13,11 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from export.graph_module import LabelsToPicture
 from export.layouts import CheckInput
-from export.names import IMAGE, INSTANCE, LABEL
-from lggan.networks.generator import LGGANGenerator
-from lggan.networks.semantics import decode_image, encode_semantics
+from export.names import IMAGE
+from lggan.networks.build import AnyGenerator
+from lggan.networks.semantics import decode_image
+from lggan.synthesis import network_inputs
 from runtime.contract.errors import BackendError, GateError
 from runtime.contract.progress import Task
 
@@ -31,7 +31,8 @@ class Difference:
 
     Attributes:
         maps: number of label maps.
-        max_abs, mean_abs: of the differences of the float images, whose range is [-1, 1].
+        max_abs, mean_abs: of the differences of the float images, whose range is [-1, 1] (a cross-view model's may
+            reach beyond it, and is not clamped here).
         psnr_db: 10 log10(2² / mean squared difference); None where there is no difference at all.
         max_levels: of the byte images, in steps of 0..255; None where the graph gives none.
     """
@@ -44,7 +45,7 @@ class Difference:
 
 
 def compare(
-    generator: LGGANGenerator,
+    generator: AnyGenerator,
     inputs: Sequence[CheckInput],
     float_model: bytes,
     image_model: bytes | None,
@@ -62,11 +63,10 @@ def compare(
     Raises:
         BackendError: ONNX Runtime does not take or run the graph.
     """
-    module = LabelsToPicture(generator)
     float_session, image_session = _session(float_model), _session(image_model) if image_model else None
     worst, total, squares, count, maps, levels = 0.0, 0.0, 0.0, 0, 0, 0
     for check in inputs:
-        reference = _run_torch(module, check)
+        reference = _run_torch(generator, check)
         difference = np.abs(_run(float_session, check).astype(np.float64) - reference.numpy().astype(np.float64))
         # max() would pass over a NaN that is not the first element
         worst = max(worst, float(difference.max())) if np.isfinite(difference).all() else math.inf
@@ -87,7 +87,7 @@ def compare(
     )
 
 
-def check_gate(difference: Difference, generator: LGGANGenerator, inputs: Sequence[CheckInput]) -> None:
+def check_gate(difference: Difference, generator: AnyGenerator, inputs: Sequence[CheckInput]) -> None:
     """Refuse a graph that does not compute what the generator computes.
 
     Raises:
@@ -110,23 +110,21 @@ def check_gate(difference: Difference, generator: LGGANGenerator, inputs: Sequen
     )
 
 
-def rounding_of_torch(generator: LGGANGenerator, check: CheckInput) -> float:
+def rounding_of_torch(generator: AnyGenerator, check: CheckInput) -> float:
     """Largest difference between the generator in float32 and in float64 on the same map: its own rounding error."""
-    label = torch.from_numpy(check.label)
-    instance = None if check.instance is None else torch.from_numpy(check.instance)
     with torch.inference_mode():
-        semantics = encode_semantics(label, generator.config.classes, instance)
-        single = generator(semantics).final
-        double = copy.deepcopy(generator).double()(semantics.double()).final
+        inputs = network_inputs(generator.config, check.batch)
+        single = generator(*inputs).final
+        wide = [tensor.double() if tensor.is_floating_point() else tensor for tensor in inputs]
+        double = copy.deepcopy(generator).double()(*wide).final
     return float((single.double() - double).abs().max())
 
 
-def _run_torch(module: LabelsToPicture, check: CheckInput) -> Tensor:
+def _run_torch(generator: AnyGenerator, check: CheckInput) -> Tensor:
     """The float image [N, 3, H, W] that PyTorch gives."""
-    label = torch.from_numpy(check.label)
-    instance = None if check.instance is None else torch.from_numpy(check.instance)
     with torch.inference_mode():
-        return module(label, instance)
+        final: Tensor = generator(*network_inputs(generator.config, check.batch)).final
+    return final
 
 
 def to_card(difference: Difference, one_class: Difference, one_class_rounding: float) -> dict[str, Any]:
@@ -165,11 +163,8 @@ def _session(model: bytes) -> onnxruntime.InferenceSession:
 
 
 def _run(session: onnxruntime.InferenceSession, check: CheckInput) -> np.ndarray:
-    feeds = {LABEL: check.label}
-    if check.instance is not None:
-        feeds[INSTANCE] = check.instance
     try:
-        return session.run([IMAGE], feeds)[0]
+        return session.run([IMAGE], check.batch.feeds())[0]
     except Exception as error:
         raise BackendError(f"ONNX Runtime failed on the exported graph: {_first_line(error)}") from error
 

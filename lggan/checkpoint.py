@@ -14,11 +14,13 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 from torch.nn.utils import parametrize
 
-from lggan.config import GeneratorConfig
-from lggan.networks.generator import LGGANGenerator, fold_spectral_norm
+from lggan.cross_view_config import CrossViewConfig
+from lggan.networks.build import AnyGenerator, build_generator
+from lggan.task import AnyConfig, read_config, task_of
 from runtime.contract.card import CARD_KEY, ModelCard
 from runtime.contract.errors import InputError, UsageError
 from runtime.contract.files import write_bytes
+from runtime.contract.labels import VOID_VALUE
 
 MAX_BYTES = 4 << 30
 _LISTED = 5
@@ -26,31 +28,37 @@ _LISTED = 5
 
 def save_generator(
     path: str | Path,
-    generator: LGGANGenerator,
+    generator: AnyGenerator,
     card: ModelCard,
     *,
     dtype: torch.dtype = torch.float32,
     force: bool = False,
 ) -> None:
-    """Write a generator for deployment. Spectral normalisation must have been folded (`fold_spectral_norm`).
+    """Write a generator for deployment, without spectral normalisation (see `deployable`).
 
     Args:
+        card: of the generator's task; the generator's own configuration is put into it.
         dtype: of the stored weights. float16 halves the file; the model then *is* the rounded one everywhere.
 
     Raises:
         InputError: a weight is not finite.
         UsageError, MissingError: see `runtime.contract.files.atomic_path`.
-        ValueError: spectral normalisation is still in place (a mistake of the caller, not of the user).
+        ValueError: spectral normalisation is still in place, or the card is for the other task (mistakes of the caller,
+            not of the user).
     """
     if any(parametrize.is_parametrized(module) for module in generator.modules()):
-        raise ValueError("the generator is spectrally normalised; fold_spectral_norm comes before saving")
+        raise ValueError("the generator is spectrally normalised; fold it before saving, as deployable does")
+    if card.task != task_of(generator.config).value:
+        raise ValueError(f"the card is for {card.task}, the generator for {task_of(generator.config).value}")
     state = {name: _stored(name, tensor, dtype) for name, tensor in generator.state_dict().items() if _kept(name)}
     card = replace(card, generator=generator.config.to_dict())
     write_bytes(path, save_tensors(state, metadata={CARD_KEY: card.to_json()}), force=force)
 
 
-def load_generator(path: str | Path) -> tuple[LGGANGenerator, ModelCard]:
+def load_generator(path: str | Path) -> tuple[AnyGenerator, ModelCard]:
     """Read a generator written by `save_generator`: in evaluation mode, float32, on the CPU.
+
+    ``card.task`` tells which of the two generators it is.
 
     Raises:
         InputError: absent, damaged, not safetensors, without our card, or with tensors that do not fit the card.
@@ -65,25 +73,24 @@ def load_generator(path: str | Path) -> tuple[LGGANGenerator, ModelCard]:
     config = _config(path, card)
     try:
         with torch.device("meta"):  # shapes without memory, however large the card makes the network out to be
-            skeleton = LGGANGenerator(config)
+            skeleton = build_generator(config)
     except (RuntimeError, TypeError, OverflowError) as error:  # beyond 64 bits
         raise InputError(f"{path} describes a network beyond any size; get the original file") from error
     _check_tensors(path, state, {name: tensor for name, tensor in skeleton.state_dict().items() if _kept(name)})
-    generator = LGGANGenerator(config)
+    generator = build_generator(config)
     generator.load_state_dict({name: tensor.float() for name, tensor in state.items()}, strict=False)
     return generator.eval().requires_grad_(False), card
 
 
-def deployable(generator: LGGANGenerator) -> LGGANGenerator:
+def deployable(generator: AnyGenerator) -> AnyGenerator:
     """A copy for deployment: evaluation mode, spectral normalisation folded. The original is left as it is."""
-    copy = LGGANGenerator(generator.config)
+    copy = build_generator(generator.config)
     reference = {name: tensor.detach().clone() for name, tensor in _effective_state(generator).items()}
     copy.load_state_dict(reference)
-    fold_spectral_norm(copy)
     return copy.eval().requires_grad_(False)
 
 
-def _effective_state(generator: LGGANGenerator) -> dict[str, Tensor]:
+def _effective_state(generator: AnyGenerator) -> dict[str, Tensor]:
     """The state a generator without parametrisations would have: normalised weights in place of the originals."""
     was_training = generator.training
     generator.eval()  # reading a normalised weight in training mode would move its power iteration
@@ -141,10 +148,10 @@ def _card(path: Path, data: bytes) -> ModelCard:
         raise InputError(f"{path}: {error}") from error
 
 
-def _config(path: Path, card: ModelCard) -> GeneratorConfig:
+def _config(path: Path, card: ModelCard) -> AnyConfig:
     """The card's generator, which must agree with what the card tells the other rooms."""
     try:
-        config = GeneratorConfig.from_dict(card.generator)
+        config = read_config(card.task, card.generator)
     except (InputError, UsageError) as error:
         raise InputError(f"{path}: {error}") from error
     told = (len(card.classes), card.instances, card.stride, card.height, card.width)
@@ -154,7 +161,24 @@ def _config(path: Path, card: ModelCard) -> GeneratorConfig:
             f"{path}: its card tells (classes, instances, stride, height, width) {told}, its generator is for {built}; "
             "the file was edited, get the original"
         )
+    if isinstance(config, CrossViewConfig):
+        _check_painting(path, card, config)
     return config
+
+
+def _check_painting(path: Path, card: ModelCard, config: CrossViewConfig) -> None:
+    """The colours that the network reads are the classes' own, and 255 belongs to no class."""
+    if card.void != VOID_VALUE:
+        raise InputError(
+            f"{path}: its card has void {card.void}, a cross-view model's is {VOID_VALUE}; "
+            "the file was edited, get the original"
+        )
+    for info, color in zip(card.classes, config.colors, strict=True):
+        if info.color != color:
+            raise InputError(
+                f"{path}: its card paints {info.name} in {info.color}, its generator was trained on {color}; "
+                "the file was edited, get the original"
+            )
 
 
 def _check_tensors(path: Path, state: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

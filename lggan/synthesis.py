@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lggan.checkpoint import load_generator
-from lggan.networks.generator import LGGANGenerator
+from lggan.cross_view_config import CrossViewConfig
+from lggan.networks.build import AnyGenerator
+from lggan.networks.cross_view_inputs import encode_cross_view
 from lggan.networks.semantics import decode_image, encode_semantics
+from lggan.task import AnyConfig
+from runtime.contract.batch import InputBatch, input_batch
 from runtime.contract.card import ModelCard
-from runtime.contract.errors import BackendError, InputError, MissingError, UsageError
-from runtime.contract.labels import VOID_VALUE, check_label_map
+from runtime.contract.errors import BackendError, MissingError, UsageError
 
 
 class TorchSynthesizer:
@@ -26,43 +29,43 @@ class TorchSynthesizer:
         backend: ``pytorch-cpu`` or ``pytorch-cuda``.
     """
 
-    def __init__(self, generator: LGGANGenerator, card: ModelCard, path: Path, device: torch.device) -> None:
-        self._generator: LGGANGenerator | None = generator.to(device)
+    def __init__(self, generator: AnyGenerator, card: ModelCard, path: Path, device: torch.device) -> None:
+        self._generator: AnyGenerator | None = generator.to(device)
+        self._config = generator.config
         self._device = device
         self.card = card
         self.path = path
         self.backend = f"pytorch-{device.type}"
 
-    def generate(self, label: NDArray[np.uint8], instance: NDArray[np.int32] | None = None) -> NDArray[np.uint8]:
+    def generate(
+        self,
+        label: NDArray[np.uint8],
+        instance: NDArray[np.int32] | None = None,
+        source: NDArray[np.uint8] | None = None,
+    ) -> NDArray[np.uint8]:
         """Make pictures from label maps.
 
         Args:
-            label: uint8 [H, W], [N, H, W] or [N, 1, H, W]; ids 0..K-1, 255 for void where the model has a void class.
+            label: uint8 [H, W], [N, H, W] or [N, 1, H, W]; ids 0..K-1, 255 for void where the model has a void.
             instance: int32, of the same shape, exactly if ``card.instances``.
+            source: photo of the scene, uint8 RGB [H, W, 3] or [N, H, W, 3], exactly if ``card.wants_source``; the
+                label map is that of the view to be made.
 
         Returns:
             uint8 [N, H, W, 3], RGB.
 
         Raises:
-            InputError: wrong shape, size or ids; an instance map too many or too few.
+            InputError: wrong type, shape, size or ids; an input too many or too few.
             BackendError: PyTorch failed, e.g. for want of memory.
             UsageError: it is closed.
         """
         if self._generator is None:
             raise UsageError(f"{self.path} is closed; open it again")
-        if (instance is not None) != self.card.instances:
-            wish = "needs an instance map beside every label map" if self.card.instances else "takes no instance map"
-            raise InputError(f"{self.path} {wish}")
-        if instance is not None and instance.shape != label.shape:
-            raise InputError(f"the instance map is {list(instance.shape)}, the label map {list(label.shape)}; equalise")
-        if self.card.void is not None and len(self.card.classes) <= VOID_VALUE:
-            label = np.where(label == VOID_VALUE, np.uint8(self.card.void), label)
-        check_label_map(label, self.card, "the label map")
+        batch = input_batch(self.card, self.path, label, instance, source)
         try:
             with torch.inference_mode():
-                edges = None if instance is None else self._batch(instance)
-                semantics = encode_semantics(self._batch(label), len(self.card.classes), edges)  # [N, S, H, W]
-                pictures: NDArray[np.uint8] = decode_image(self._generator(semantics).final).cpu().numpy()
+                final = self._generator(*network_inputs(self._config, batch, self._device)).final
+                pictures: NDArray[np.uint8] = decode_image(final).cpu().numpy()
         except RuntimeError as error:
             raise BackendError(f"PyTorch failed on {self.path}: {str(error).splitlines()[0]}") from error
         return np.ascontiguousarray(pictures)  # [N, H, W, 3]
@@ -71,10 +74,20 @@ class TorchSynthesizer:
         """Free the weights; may be called more than once."""
         self._generator = None
 
-    def _batch(self, array: NDArray[np.generic]) -> Tensor:
-        """[H, W], [N, H, W] or [N, 1, H, W] -> [N, 1, H, W] on the device."""
-        height, width = array.shape[-2:]
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device).reshape(-1, 1, height, width)
+
+def network_inputs(config: AnyConfig, batch: InputBatch, device: torch.device | None = None) -> tuple[Tensor, ...]:
+    """What the generator of ``config`` is called with: one-hot maps, or conditions and groups.
+
+    Raises:
+        ValueError: no source photos for a cross-view generator (`runtime.contract.batch.input_batch` sees to them).
+    """
+    label = torch.from_numpy(batch.label).to(device)
+    if isinstance(config, CrossViewConfig):
+        if batch.source is None:
+            raise ValueError("a cross-view generator needs source photos")
+        return encode_cross_view(torch.from_numpy(batch.source).to(device), label, config)
+    edges = None if batch.instance is None else torch.from_numpy(batch.instance).to(device)
+    return (encode_semantics(label, config.classes, edges),)
 
 
 def open_checkpoint(path: str | Path, device: str = "auto", threads: int | None = None) -> TorchSynthesizer:

@@ -184,9 +184,21 @@ def instances_option(function: Function) -> Function:
     return click.option("--instances", type=PATH, metavar="DIR", help=help_text)(function)
 
 
+def source_option(function: Function) -> Function:
+    """``--source``: the photos that cross-view models start from."""
+    help_text = "Cross-view models: the source photo, or the folder of photos named as the label maps."
+    return click.option("--source", type=PATH, metavar="PATH", help=help_text)(function)
+
+
+def strips_option(function: Function) -> Function:
+    """``--strips``: six-panel strips in place of label maps."""
+    help_text = "Cross-view models: the inputs are six-panel strips, to be read in this direction."
+    return click.option("--strips", type=click.Choice(["a2g", "g2a"]), help=help_text)(function)
+
+
 def fit_option(function: Function) -> Function:
-    """``--fit``: resize label maps by nearest."""
-    help_text = "Resize label maps by nearest: HEIGHTxWIDTH, or 'model' for the size it was trained at."
+    """``--fit``: resize label maps by nearest, photos by bicubic."""
+    help_text = "Resize label maps (nearest) and photos (bicubic): HEIGHTxWIDTH, or 'model' for the trained size."
     return click.option("--fit", metavar="SIZE", help=help_text)(function)
 
 

@@ -13,8 +13,10 @@ from runtime.contract.errors import GateError, InputError
 from runtime.contract.progress import Progress, SilentProgress
 from runtime.profiler.worker import LabelMap
 
-Generate = Callable[[NDArray[np.uint8], "NDArray[np.int32] | None"], NDArray[np.uint8]]
-"""(label uint8 [H, W], instance int32 [H, W] or None) -> pictures uint8 [1, H, W, 3]."""
+Generate = Callable[
+    [NDArray[np.uint8], "NDArray[np.int32] | None", "NDArray[np.uint8] | None"], NDArray[np.uint8]
+]
+"""(label uint8 [H, W], instance int32 [H, W] or None, source uint8 [H, W, 3] or None) -> uint8 [1, H, W, 3]."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def compare(
     pictures: list[tuple[str, Difference]] = []
     with (progress or SilentProgress()).task("compare", len(label_maps)) as task:
         for entry in label_maps:
-            one, other = first(entry.label, entry.instance), second(entry.label, entry.instance)  # [1, H, W, 3] each
+            one, other = (make(entry.label, entry.instance, entry.source) for make in (first, second))  # [1, H, W, 3]
             if one.shape != other.shape:
                 raise InputError(
                     f"{entry.name}: one model gives a picture of {_shape(one)}, the other of {_shape(other)}; "

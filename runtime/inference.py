@@ -9,34 +9,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from runtime.contract.card import MAX_SIDE, ModelCard
 from runtime.contract.errors import InputError, UsageError
-from runtime.contract.inputs import find_instance_map
-from runtime.contract.labels import check_label_map, check_label_size, fit_label_map, read_instance_map, read_label_map
+from runtime.contract.labels import check_label_size
 from runtime.contract.pictures import write_png
 from runtime.contract.progress import Progress, SilentProgress
+from runtime.input_files import InputFile, InputOptions, InputReader, ModelInput
 from runtime.session import Session
 
 REPORT_SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class InferOptions:
-    """How label maps become pictures.
+class InferOptions(InputOptions):
+    """How label maps become pictures: where the inputs lie (`InputOptions`), and what happens to the outputs.
 
     Attributes:
-        fit: resize every label map to this (height, width) by nearest; None takes them as they are. `parse_fit`
-            makes it from text.
-        instances: for models with an edge channel: the instance map (one input) or the folder of the instance maps,
-            named as the label maps or with ``instanceIds`` for ``labelIds``.
         force: replace pictures that exist.
         warmup: run once, untimed, before the first picture of every size, so that no latency holds set-up work.
     """
 
-    fit: tuple[int, int] | None = None
-    instances: Path | None = None
     force: bool = False
     warmup: bool = True
 
@@ -46,7 +38,10 @@ DEFAULT_OPTIONS = InferOptions()
 
 @dataclass(frozen=True)
 class ImageResult:
-    """One picture: sizes in pixels, ``latency_ms`` from label map in memory to picture in memory."""
+    """One picture: sizes in pixels, ``latency_ms`` from inputs in memory to picture in memory.
+
+    ``source`` is the label map or strip that it was made from, ``photo`` the source photo beside a label map.
+    """
 
     source: Path
     output: Path
@@ -55,6 +50,7 @@ class ImageResult:
     height: int
     width: int
     latency_ms: float
+    photo: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +83,7 @@ class InferReport:
             "images": [
                 {
                     "source": str(image.source),
+                    "photo": None if image.photo is None else str(image.photo),
                     "output": str(image.output),
                     "source_size": [image.source_height, image.source_width],
                     "size": [image.height, image.width],
@@ -99,9 +96,8 @@ class InferReport:
 
 @dataclass(frozen=True)
 class _Work:
-    source: Path
+    file: InputFile
     output: Path
-    instance: Path | None
 
 
 def infer(
@@ -117,7 +113,7 @@ def infer(
 
     Args:
         session: an open model.
-        inputs: label maps, as `find_inputs` lists them.
+        inputs: label maps or strips, as `InputReader.find` lists them.
         output: a ``.png`` name (for one label map) or a folder, in which each picture is called as its label map.
         options: see `InferOptions`.
         progress: one step per picture.
@@ -129,27 +125,25 @@ def infer(
         BackendError: the model failed.
     """
     started = time.perf_counter()
-    card = session.card
     if options.fit is not None:
-        _check_fit(options.fit, card)
-    works = _plan([Path(path) for path in inputs], Path(output), options, card)
+        _check_fit(options.fit, session.card)
+    reader = InputReader(session.card, options)
+    works = _plan([Path(path) for path in inputs], Path(output), reader, options)
     warmed: set[tuple[int, ...]] = set()
     results = []
     with (progress or SilentProgress()).task("infer", total=len(works)) as task:
         for work in works:
-            original = read_label_map(work.source, card.classes, card.void)  # [H, W]
-            label = fit_label_map(original, *options.fit) if options.fit else original
-            check_label_map(label, card, work.source)
-            instance = _read_instance(work, original, label)
-            if options.warmup and label.shape not in warmed:
-                session.generate(label, instance)
-                warmed.add(label.shape)
+            given = reader.read(work.file)
+            parts = (given.label, given.instance, given.source)
+            if options.warmup and given.label.shape not in warmed:
+                session.generate(*parts)
+                warmed.add(given.label.shape)
             begin = time.perf_counter()
-            picture = session.generate(label, instance)[0]  # [H, W, 3]
+            picture = session.generate(*parts)[0]  # [H, W, 3]
             latency = (time.perf_counter() - begin) * 1e3
             write_png(work.output, picture, force=options.force)
-            results.append(_result(work, original, label, latency))
-            task.advance(note=work.source.name)
+            results.append(_result(work, given, latency))
+            task.advance(note=work.file.path.name)
     seconds = time.perf_counter() - started
     return InferReport(session.path, session.backend, session.threads, options.warmup, seconds, tuple(results))
 
@@ -174,13 +168,13 @@ def _check_fit(fit: tuple[int, int], card: ModelCard) -> None:
     if not all(1 <= side <= MAX_SIDE for side in fit):
         raise UsageError(f"--fit {fit[0]}x{fit[1]} is not possible; both sides must be between 1 and {MAX_SIDE}")
     try:
-        check_label_size(*fit, card.stride, "the size of --fit")
+        check_label_size(*fit, card.stride, "the size of --fit", card.smallest_side)
     except InputError as error:
         raise UsageError(str(error)) from error
 
 
-def _plan(inputs: Sequence[Path], output: Path, options: InferOptions, card: ModelCard) -> list[_Work]:
-    """Give every label map its output and instance map; refuse whatever could go wrong by name."""
+def _plan(inputs: Sequence[Path], output: Path, reader: InputReader, options: InferOptions) -> list[_Work]:
+    """Give every input its files and its output; refuse whatever could go wrong by name."""
     if not inputs:
         raise UsageError("no label map was given")
     if output.suffix.lower() == ".png" and not output.is_dir():
@@ -191,46 +185,21 @@ def _plan(inputs: Sequence[Path], output: Path, options: InferOptions, card: Mod
         raise UsageError(f"{output} is a file, but no .png; name a .png file or a folder")
     else:
         outputs = [output / f"{path.stem}.png" for path in inputs]
+    works = [_Work(*pair) for pair in zip(reader.pair(inputs), outputs, strict=True)]
     taken: dict[Path, Path] = {}
-    sources = {path.resolve(): path for path in inputs}
-    for source, target in zip(inputs, outputs, strict=True):
+    read = {path.resolve(): path for work in works for path in work.file.files}
+    for work in works:
+        source, target = work.file.path, work.output
         if target in taken:
             raise UsageError(f"{taken[target]} and {source} would both become {target}; run them into two folders")
-        if target.resolve() in sources:
-            raise UsageError(f"{target} would replace the label map {sources[target.resolve()]}; name another folder")
+        if target.resolve() in read:
+            raise UsageError(f"{target} would replace the input {read[target.resolve()]}; name another folder")
         if target.exists() and not options.force:
             raise UsageError(f"{target} exists already; pass --force to replace it or name another folder")
         taken[target] = source
-    instances = [_instance_of(path, options.instances, len(inputs), card) for path in inputs]
-    return [_Work(*triple) for triple in zip(inputs, outputs, instances, strict=True)]
+    return works
 
 
-def _instance_of(source: Path, instances: Path | None, count: int, card: ModelCard) -> Path | None:
-    if not card.instances:
-        if instances is not None:
-            raise UsageError(f"the model {card.name} takes no instance maps; leave --instances out")
-        return None
-    if instances is None:
-        raise UsageError(f"the model {card.name} needs instance maps; name their file or folder with --instances")
-    if not instances.is_dir():
-        if count > 1:
-            raise UsageError(f"{count} label maps need a folder of instance maps; {instances} is none")
-        return instances
-    return find_instance_map(source, instances)
-
-
-def _result(work: _Work, original: np.ndarray, label: np.ndarray, latency: float) -> ImageResult:
-    (source_height, source_width), (height, width) = original.shape, label.shape
-    return ImageResult(work.source, work.output, source_height, source_width, height, width, latency)
-
-
-def _read_instance(work: _Work, original: np.ndarray, label: np.ndarray) -> np.ndarray | None:
-    if work.instance is None:
-        return None
-    instance = read_instance_map(work.instance)  # [H, W]
-    if instance.shape != original.shape:
-        raise InputError(
-            f"{work.instance} is {instance.shape[0]}x{instance.shape[1]}, its label map {work.source} "
-            f"{original.shape[0]}x{original.shape[1]}; they must have one size"
-        )
-    return fit_label_map(instance, label.shape[0], label.shape[1])
+def _result(work: _Work, given: ModelInput, latency: float) -> ImageResult:
+    height, width = given.label.shape
+    return ImageResult(work.file.path, work.output, *given.file_size, height, width, latency, work.file.source)

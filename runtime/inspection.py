@@ -14,7 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from runtime.contract.card import CARD_KEY, MAX_CARD_BYTES, ModelCard
+from runtime.contract.card import CARD_KEY, CROSS_VIEW, MAX_CARD_BYTES, SEMANTIC_SYNTHESIS, ModelCard
 from runtime.contract.errors import InputError, MissingError
 from runtime.contract.files import sha256_of
 from runtime.contract.onnx_wire import check_model_file
@@ -25,6 +25,10 @@ _SHORT = 400  # letters of one value
 _SAID_BY_THE_CARD = ("schema", "inputs", "outputs", "checkpoint_sha256", "precision")  # entries of a record
 _ENGINE_SUFFIXES = (".engine", ".plan", ".trt", ".rtx")
 _PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt")
+_TASKS = {
+    SEMANTIC_SYNTHESIS: "a photo from a label map",
+    CROSS_VIEW: "a photo from a source photo and the label map of the view that is wanted",
+}
 
 
 class FileKind(str, Enum):
@@ -94,15 +98,18 @@ def inspect_file(path: str | Path) -> Inspection:
 
 
 def describe(inspection: Inspection) -> list[tuple[str, str]]:
-    """What was found as names and values for a person; values come from the file and are not yet safe to print."""
+    """What was found as names and values for a person; values come from the file and are not yet safe to print.
+
+    A checkpoint has no graph yet; what its graph will take follows from the task.
+    """
     lines = [("kind", inspection.kind.value), ("SHA-256", inspection.sha256)]
     card = inspection.card
     if card is not None:
-        void = "none" if card.void is None else f"255 counts as {card.classes[card.void].name}"
         lines += [
-            ("model", f"{card.name} ({card.task}), {card.precision}"),
+            ("model", f"{card.name}, {card.precision}"),
+            ("task", f"{card.task}: {_TASKS.get(card.task, 'not known to this version')}"),
             ("classes", f"{len(card.classes)}: {', '.join(info.name for info in card.classes)}"),
-            ("void", void),
+            ("void", _void(card)),
             ("size", f"{card.height}x{card.width} (height x width), multiples of {card.stride}"),
         ]
         for title, tensors in (("inputs", card.inputs), ("outputs", card.outputs)):
@@ -121,6 +128,12 @@ def describe(inspection: Inspection) -> list[tuple[str, str]]:
     return lines + [
         (name.replace("_", " "), _short(value)) for name, value in inspection.facts.items() if name not in hidden
     ]
+
+
+def _void(card: ModelCard) -> str:
+    if card.void is None:
+        return "none"
+    return "255 belongs to no class" if card.own_void else f"255 counts as {card.classes[card.void].name}"
 
 
 def _short(value: object) -> str:

@@ -1,4 +1,4 @@
-"""A model ready to run: label maps in, pictures out, on whichever backend was asked for."""
+"""A model ready to run: label maps (and photos) in, pictures out, on whichever backend was asked for."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 
 from runtime.backend import Backend, Device, SessionOptions
 from runtime.backends.onnxruntime_cpu import OnnxRuntimeCpu
-from runtime.contract.card import MAX_SIDE, ModelCard
+from runtime.contract.batch import input_batch
+from runtime.contract.card import CROSS_VIEW, SEMANTIC_SYNTHESIS, ModelCard
 from runtime.contract.errors import BackendError, InputError, MissingError, UsageError
-from runtime.contract.labels import VOID_VALUE, check_label_map
 from runtime.contract.onnx_wire import check_model_file
 
 _ENGINE_SUFFIXES = (".engine", ".plan", ".trt", ".rtx")
 _CHECKPOINT_SUFFIXES = (".safetensors",)
 _FOREIGN_SUFFIXES = (".pth", ".pt", ".ckpt", ".npz", ".npy", ".png")
-_SYNTHESIS = "semantic-synthesis"
+_SOURCE, _LABEL, _INSTANCE = ("source", "uint8", 4), ("label", "uint8", 4), ("instance", "int32", 4)
 DEFAULT_OPTIONS = SessionOptions()
 
 
@@ -81,13 +81,17 @@ class Session:
         """Threads that one call uses on the host."""
         return self._threads
 
-    def generate(self, label: np.ndarray, instance: np.ndarray | None = None) -> np.ndarray:
+    def generate(
+        self, label: np.ndarray, instance: np.ndarray | None = None, source: np.ndarray | None = None
+    ) -> np.ndarray:
         """Make pictures from label maps.
 
         Args:
-            label: uint8 [H, W], [N, H, W] or [N, 1, H, W]; ids 0..K-1, 255 for void where the model has a void
-                class. H and W are multiples of ``card.stride``.
+            label: uint8 [H, W], [N, H, W] or [N, 1, H, W]; ids 0..K-1, 255 for void where the model has a void. H and
+                W are multiples of ``card.stride``.
             instance: int32, of the same shape, exactly if ``card.instances``.
+            source: photo of the scene, uint8 RGB [H, W, 3] or [N, H, W, 3], exactly if ``card.wants_source``; the
+                label map is that of the view to be made.
 
         Returns:
             uint8 [N, H, W, 3], RGB. A model with float output in [-1, 1] is rounded to 0..255 here.
@@ -100,14 +104,9 @@ class Session:
         backend = self._backend
         if backend is None:
             raise UsageError(f"the session of {self.path} is closed; open it again")
-        batch = self._label_batch(label)
-        inputs = {"label": batch}
-        if self.card.instances:
-            inputs["instance"] = self._instance_batch(instance, batch)
-        elif instance is not None:
-            raise InputError(f"{self.path} takes no instance map; leave it out")
-        count, _, height, width = batch.shape
-        return _as_bytes(backend.run(inputs), (count, height, width), self.path)
+        batch = input_batch(self.card, self.path, label, instance, source)
+        count, _, height, width = batch.label.shape
+        return _as_bytes(backend.run(batch.feeds()), (count, height, width), self.path)
 
     def close(self) -> None:
         """Free the model; may be called more than once."""
@@ -123,55 +122,20 @@ class Session:
     ) -> None:
         self.close()
 
-    def _label_batch(self, label: np.ndarray) -> np.ndarray:
-        batch = _as_batch(label, np.dtype(np.uint8), "label")
-        card = self.card
-        if card.void is not None and len(card.classes) <= VOID_VALUE == batch.max(initial=0):
-            batch = np.where(batch == VOID_VALUE, np.uint8(card.void), batch)
-        check_label_map(batch, card, "the label map")
-        for side, wanted in zip(batch.shape, card.inputs[0].shape, strict=True):
-            if isinstance(wanted, int) and side != wanted:
-                raise InputError(
-                    f"{self.path} takes label maps of exactly {list(card.inputs[0].shape)}, this one is "
-                    f"{list(batch.shape)}; export without fixed sizes or fit the label map"
-                )
-        if max(batch.shape[2:]) > MAX_SIDE:
-            raise InputError(f"the label map is {batch.shape[2]}x{batch.shape[3]}; the largest side is {MAX_SIDE}")
-        return batch
-
-    def _instance_batch(self, instance: np.ndarray | None, label: np.ndarray) -> np.ndarray:
-        if instance is None:
-            raise InputError(f"{self.path} needs an instance map beside the label map")
-        batch = _as_batch(instance, np.dtype(np.int32), "instance")
-        if batch.shape != label.shape:
-            raise InputError(f"the instance map is {list(batch.shape)}, the label map {list(label.shape)}; equalise")
-        return batch
-
 
 def _check_interface(card: ModelCard, path: Path) -> None:
     """Check that the card describes what a session can feed: bytes in, a picture out."""
-    if card.task != _SYNTHESIS:
-        raise InputError(f"{path} is a model for {card.task!r}; this version runs {_SYNTHESIS!r}")
-    inputs = [("label", "uint8", 4), ("instance", "int32", 4)][: 2 if card.instances else 1]
+    if card.task not in (SEMANTIC_SYNTHESIS, CROSS_VIEW):
+        raise InputError(
+            f"{path} is a model for {card.task!r}; this version runs {SEMANTIC_SYNTHESIS!r} and {CROSS_VIEW!r}"
+        )
+    wanted = ((_SOURCE, card.wants_source), (_LABEL, True), (_INSTANCE, card.instances))
+    inputs = [form for form, is_wanted in wanted if is_wanted]
     if [(info.name, info.dtype, len(info.shape)) for info in card.inputs] != inputs:
         raise InputError(f"{path}: the card's inputs are not {[name for name, *_ in inputs]}; export the model again")
     outputs = [(info.name, info.dtype, len(info.shape)) for info in card.outputs]
     if outputs not in ([("image", "uint8", 4)], [("image", "float32", 4)]):
         raise InputError(f"{path}: the card's output is not `image` (uint8 or float32); export the model again")
-
-
-def _as_batch(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
-    """View ``array`` as [N, 1, H, W]; copied only where it is not contiguous."""
-    if not isinstance(array, np.ndarray) or array.dtype != dtype:
-        kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-        raise InputError(f"the {name} map must be a numpy array of {dtype}, this is {kind}; convert it first")
-    if array.ndim == 2:
-        array = array[None, None]  # [H, W] -> [1, 1, H, W]
-    elif array.ndim == 3:
-        array = array[:, None]  # [N, H, W] -> [N, 1, H, W]
-    if array.ndim != 4 or array.shape[1] != 1 or array.size == 0:
-        raise InputError(f"the {name} map must be [H, W], [N, H, W] or [N, 1, H, W], this is {list(array.shape)}")
-    return np.ascontiguousarray(array)
 
 
 def _as_bytes(image: np.ndarray, size: tuple[int, int, int], path: Path) -> np.ndarray:

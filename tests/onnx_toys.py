@@ -31,6 +31,12 @@ CARD = ModelCard(
     provenance=("drawn by hand",),
     checkpoint_sha256="0" * 64,
 )
+CROSS_VIEW_CARD = replace(
+    CARD,
+    task="cross-view",
+    void=255,
+    inputs=(TensorInfo("source", "uint8", ("N", "H", "W", 3)), *CARD.inputs),
+)
 
 
 def toy_model(scale: float = 1.0, float_output: bool = False, decomposed_norm: bool = False) -> onnx.ModelProto:
@@ -98,6 +104,41 @@ def toy_model(scale: float = 1.0, float_output: bool = False, decomposed_norm: b
     )
     card = CARD if not float_output else replace(CARD, outputs=(TensorInfo("image", "float32", ("N", 3, "H", "W")),))
     write_card(model, card)
+    return model
+
+
+def cross_view_toy() -> onnx.ModelProto:
+    """The toy behind a cross-view model's inputs: source uint8 [N, H, W, 3], and label through a table of colours."""
+    model = toy_model()
+    draw = np.random.default_rng(8)
+    colors = np.full((256, 3), -1, np.float32)  # black
+    colors[:CLASSES] = draw.uniform(-1, 1, (CLASSES, 3))
+    tensors = {
+        "colors": colors,
+        "zero_index": np.array(0, np.int64),
+        "range": np.array(127.5, np.float32),
+        "w1": (draw.standard_normal((CHANNELS, 6, 3, 3)) * 0.3).astype(np.float32),
+    }
+    node = helper.make_node
+    head = [
+        node("Cast", ["source"], ["photo"], "photo", to=TensorProto.FLOAT),
+        node("Div", ["photo", "range"], ["lit"], "light"),
+        node("Sub", ["lit", "unit"], ["view"], "view"),
+        node("Cast", ["label"], ["wide"], "widen", to=TensorProto.INT32),
+        node("Gather", ["wide", "zero_index"], ["plane"], "plane", axis=1),
+        node("Gather", ["colors", "plane"], ["painted"], "paint"),
+        node("Concat", ["view", "painted"], ["both"], "join", axis=3),
+        node("Transpose", ["both"], ["conditions"], "pack_in", perm=[0, 3, 1, 2]),
+        node("Conv", ["conditions", "w1", "b1"], ["c1"], "conv1", pads=[1, 1, 1, 1], strides=[2, 2]),
+    ]
+    tail = list(model.graph.node)[5:]
+    kept = [tensor for tensor in model.graph.initializer if tensor.name not in ("w1", "ids", "scales")]
+    del model.graph.node[:], model.graph.initializer[:], model.graph.input[:]
+    model.graph.node.extend([*head, *tail])
+    model.graph.initializer.extend([*kept, *(numpy_helper.from_array(value, name) for name, value in tensors.items())])
+    for info in CROSS_VIEW_CARD.inputs:
+        model.graph.input.append(helper.make_tensor_value_info(info.name, TensorProto.UINT8, list(info.shape)))
+    write_card(model, CROSS_VIEW_CARD)
     return model
 
 

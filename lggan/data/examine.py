@@ -11,21 +11,13 @@ import numpy as np
 from lggan.cross_view_config import CrossViewConfig
 from lggan.data.dataset import same_aspect
 from lggan.data.pairs import Pair
-from lggan.data.strips import (
-    NO_CLASS,
-    Direction,
-    check_colors,
-    grey_level,
-    group_of_level,
-    off_grid,
-    read_groups,
-    read_strip,
-)
+from lggan.data.strips import NO_CLASS, grey_level, group_of_level, off_grid, read_groups, read_strip
 from runtime.contract.card import ClassInfo
 from runtime.contract.errors import InputError
 from runtime.contract.labels import VOID_VALUE, read_instance_map, read_label_map
 from runtime.contract.palette import NearestColors
 from runtime.contract.pictures import read_photo
+from runtime.contract.strips import Direction, check_colors
 
 _IDS = 256
 

@@ -11,12 +11,13 @@ import numpy as np
 
 from lggan.data.layout import Folders, Layout
 from lggan.data.pairs import Pair, find_pairs
-from lggan.data.strips import Direction, StripConfig, check_colors, find_strips, read_strip
+from lggan.data.strips import StripConfig, find_strips, read_strip
 from runtime.contract.card import ClassInfo
 from runtime.contract.errors import UsageError
 from runtime.contract.labels import read_instance_map, read_label_map
 from runtime.contract.palette import NearestColors
 from runtime.contract.pictures import read_photo
+from runtime.contract.strips import Direction, check_colors
 
 
 @dataclass(frozen=True)

@@ -16,25 +16,13 @@ from lggan.data.files import PHOTO_SUFFIXES, files_by_stem, natural
 from runtime.contract.errors import InputError, UsageError
 from runtime.contract.pictures import read_photo
 from runtime.contract.raster import PNG_MAGIC
+from runtime.contract.strips import TOLERANCE, Direction, cut_strip
 
-PANELS = 6
 GREY_STEP = 10  # between the levels of two groups
 NO_CLASS = 255  # id and group of pixels that belong to none
 _NOISE = 2  # grey levels; farther from a multiple of ten, a lossless map is wrong
 _NO_MAP = 0.3  # share of such pixels beyond which not even a JPEG can be a map
-_NO_COLORS = 0.5  # the same for colours far from the palette
 _SHOWN = 5  # offending values named in a message
-
-
-class Direction(str, Enum):
-    """Which view is given and which is painted.
-
-    A2G: from the air to the ground.
-    G2A: from the ground to the air.
-    """
-
-    A2G = "a2g"
-    G2A = "g2a"
 
 
 class LabelReading(str, Enum):
@@ -63,7 +51,7 @@ class StripConfig:
 
     direction: Direction = Direction.A2G
     reading: LabelReading = LabelReading.NEAREST
-    tolerance: float = 48.0
+    tolerance: float = TOLERANCE
 
     def __post_init__(self) -> None:
         if self.tolerance < 0:
@@ -118,19 +106,12 @@ def read_strip(path: Path, direction: Direction) -> Strip:
     Raises:
         InputError: no picture, damaged, or not six square panels side by side.
     """
-    picture = read_photo(path)
-    side, width = picture.shape[:2]
-    if width != PANELS * side:
-        raise InputError(
-            f"{path} is {width}x{side} (width x height); a strip is {PANELS} square panels side by side, "
-            f"{PANELS * side}x{side} at this height"
-        )
-    panels = [np.ascontiguousarray(picture[:, index * side : (index + 1) * side]) for index in range(PANELS)]
-    aerial, ground = panels[0::2], panels[1::2]  # photo, colours, grey
-    given, wanted = (aerial, ground) if direction is Direction.A2G else (ground, aerial)
+    panels = cut_strip(read_photo(path), direction, path)
     with open(path, "rb") as file:
         lossless = file.read(len(PNG_MAGIC)) == PNG_MAGIC
-    return Strip(given[0], wanted[0], wanted[1], wanted[2], lossless)
+    used = (panels.source_photo, panels.target_photo, panels.target_colors, panels.target_groups)
+    source, target, colors, grey = (np.ascontiguousarray(panel) for panel in used)
+    return Strip(source, target, colors, grey, lossless)
 
 
 def read_groups(grey: np.ndarray, groups: int, lossless: bool, path: str | Path) -> np.ndarray:
@@ -172,27 +153,6 @@ def exact_groups(grey: np.ndarray, groups: int) -> np.ndarray:
     """
     tens, rest = np.divmod(grey[..., 0], GREY_STEP)
     return np.where((rest == 0) & (tens >= 1) & (tens <= groups), tens - 1, NO_CLASS).astype(np.uint8)
-
-
-def check_colors(ids: np.ndarray, colors: np.ndarray, path: str | Path) -> None:
-    """Refuse a colour panel most of which is of no class, but for black.
-
-    Args:
-        ids: uint8 [H, W], what the colours were read as.
-        colors: uint8 [H, W, 3].
-
-    Raises:
-        InputError: the share of such pixels, and some of their colours.
-    """
-    strange = (ids == NO_CLASS) & (colors.max(axis=-1) > 0)
-    if strange.mean() <= _NO_COLORS:
-        return
-    found, counts = np.unique(colors[strange], axis=0, return_counts=True)
-    names = ", ".join(str(tuple(found[index].tolist())) for index in np.argsort(-counts, kind="stable")[:_SHOWN])
-    raise InputError(
-        f"{path}: {strange.mean():.0%} of the colour panel is far from every class's colour, {names} for example; "
-        "panels 3 and 4 must hold class maps in the colours of the preset"
-    )
 
 
 def grey_level(grey: np.ndarray) -> np.ndarray:

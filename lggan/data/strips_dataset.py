@@ -13,11 +13,12 @@ from torch.utils.data import Dataset
 
 from lggan.data.dataset import DataConfig
 from lggan.data.plan import View
-from lggan.data.strips import LabelReading, StripConfig, check_colors, exact_groups, read_groups, read_strip
+from lggan.data.strips import LabelReading, StripConfig, exact_groups, read_groups, read_strip
 from runtime.contract.card import ClassInfo
 from runtime.contract.labels import colorize, fit_label_map
 from runtime.contract.palette import NearestColors
 from runtime.contract.pictures import resize_photo
+from runtime.contract.strips import check_colors
 
 
 class CrossViewExample(NamedTuple):

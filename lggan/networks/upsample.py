@@ -121,7 +121,7 @@ def mask_other_classes(logits: Tensor, classes: Tensor, kernel: int, scale: int,
     Returns:
         logits with those of the other taps so low that the softmax gives them nothing.
     """
-    n, _, h, w = logits.shape
+    h, w = logits.shape[2:]
     plane = classes.unsqueeze(1).to(torch.float32)  # ids are small whole numbers; nearest copies them exactly
     source = interpolate(plane, size=(h, w), mode="nearest")  # [N, 1, H, W]
     wanted = _separate(interpolate(plane, size=(h * scale, w * scale), mode="nearest"), scale)[:, 0]  # [N, s², H, W]

@@ -18,6 +18,8 @@ CARD_SCHEMA = 1
 MAX_CARD_BYTES = 1 << 20
 MAX_CLASSES = 256
 MAX_SIDE = 16384
+SEMANTIC_SYNTHESIS = "semantic-synthesis"
+CROSS_VIEW = "cross-view"
 
 
 @dataclass(frozen=True)
@@ -43,15 +45,18 @@ class ModelCard:
 
     Attributes:
         name: short name, e.g. ``camvid``.
-        task: ``semantic-synthesis``.
+        task: ``semantic-synthesis``, a photo from a label map, or ``cross-view``, a photo from a photo of the same
+            scene and the label map of the view that is wanted.
         classes: K classes; the position in the tuple is the id in the label map.
-        void: id that the label value 255 stands for, or None where 255 is an error.
+        void: id that the label value 255 stands for, or None where 255 is an error. 255 itself where K <= 255: void is
+            then a value of its own, which label maps may hold though it belongs to no class.
         height, width: the size it was trained at, pixels.
         stride: height and width of a label map must be multiples of it.
         instances: whether a second input with instance ids is wanted (edge channel).
         inputs, outputs: of the exported graph; empty in a checkpoint.
         precision: ``fp32`` or ``fp16`` ...: the types written into the graph.
-        generator: the generator's configuration, as `lggan.config.GeneratorConfig` wrote it.
+        generator: the generator's configuration, as `lggan.config.GeneratorConfig` or
+            `lggan.cross_view_config.CrossViewConfig` wrote it.
         training: data, steps, seeds and figures of the training, free form.
         provenance: one line per processing step, oldest first.
         licence: the licence of the weights, not of the code.
@@ -77,6 +82,21 @@ class ModelCard:
     verification: dict[str, Any] = field(default_factory=dict)
     checkpoint_sha256: str = ""
     schema: int = CARD_SCHEMA
+
+    @property
+    def wants_source(self) -> bool:
+        """Whether a photo of the scene belongs to every label map."""
+        return self.task == CROSS_VIEW
+
+    @property
+    def own_void(self) -> bool:
+        """Whether void is a value beside the classes instead of one of them."""
+        return self.void is not None and self.void >= len(self.classes)
+
+    @property
+    def smallest_side(self) -> int:
+        """Least height and width of a label map, pixels: below it, the network would reflect more than there is."""
+        return 2 * self.stride if self.task == CROSS_VIEW else self.stride
 
     def to_json(self) -> str:
         """The card as one line of JSON with sorted keys (equal cards give equal bytes)."""

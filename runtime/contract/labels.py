@@ -1,7 +1,8 @@
 """Label maps: from any file form to ids, sizes that fit a model, and back to colours.
 
 A label map gives every pixel one class: uint8 [H, W], ids 0..K-1, the position of the class in ``classes``.
-The value 255 in a file stands for the void class where the model has one.
+The value 255 in a file stands for the void class where the model has one. Where void is a value of its own
+(`ModelCard.own_void`), 255 stays 255, and belongs to no class.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ def read_label_map(path: str | Path, classes: Sequence[ClassInfo], void: int | N
     * grey PNG (1 to 16 bits): the value is the id;
     * paletted PNG: read by index or by colour, see `runtime.contract.palette.ids_of_palette`;
     * RGB or RGBA PNG: the colour is looked up among ``classes`` (the first of equal colours wins), alpha is ignored;
+      black is void where void is a value of its own and no class is black, as `colorize` paints it;
     * ``.npy`` of any integer type, [H, W], [1, H, W] or [H, W, 1]: the value is the id.
 
     Args:
@@ -54,7 +56,7 @@ def read_label_map(path: str | Path, classes: Sequence[ClassInfo], void: int | N
         indices = np.asarray(picture)  # [H, W] uint8
         ids = ids_of_palette(indices, _palette_of(picture), classes, void, path)
     elif picture.mode in ("RGB", "RGBA"):
-        ids = ids_of_rgb(np.asarray(picture)[..., :3], classes, path)
+        ids = _ids_of_colors(np.asarray(picture)[..., :3], classes, void, path)
     else:
         ids = _grey_values(picture, bits, path)
     return _checked_ids(ids, path, len(classes), void)
@@ -124,23 +126,24 @@ def check_label_map(label: np.ndarray, card: ModelCard, name: str | Path) -> Non
         raise InputError(f"{name}: the label map is empty, {list(label.shape)}")
     if label.max() >= len(card.classes):
         _refuse_ids(label, name, len(card.classes), card.void)
-    check_label_size(label.shape[-2], label.shape[-1], card.stride, name)
+    check_label_size(label.shape[-2], label.shape[-1], card.stride, name, card.smallest_side)
 
 
-def check_label_size(height: int, width: int, stride: int, name: str | Path) -> None:
-    """Check that both sides are multiples of ``stride``.
+def check_label_size(height: int, width: int, stride: int, name: str | Path, smallest: int = 1) -> None:
+    """Check that both sides are multiples of ``stride`` and not below ``smallest``, a multiple of it.
 
     Raises:
         InputError: naming the nearest sizes that are.
     """
-    if height % stride == 0 and width % stride == 0:
+    if height % stride == 0 and width % stride == 0 and min(height, width) >= smallest:
         return
-    smaller = [max(side // stride, 1) * stride for side in (height, width)]
-    larger = [-(-side // stride) * stride for side in (height, width)]
+    least = max(smallest, stride)
+    smaller = [max(side // stride * stride, least) for side in (height, width)]
+    larger = [max(-(-side // stride) * stride, least) for side in (height, width)]
     nearest = f"{smaller[0]}x{smaller[1]}" + (f" or {larger[0]}x{larger[1]}" if larger != smaller else "")
+    wish = f"multiples of {stride}" + (f" from {smallest} on" if smallest > stride else "")
     raise InputError(
-        f"{name} is {height}x{width} (height x width), this model needs multiples of {stride}; "
-        f"resize it with --fit {nearest}"
+        f"{name} is {height}x{width} (height x width), this model needs {wish}; resize it with --fit {nearest}"
     )
 
 
@@ -176,6 +179,16 @@ def _open_png(data: bytes, path: str | Path) -> tuple[Image.Image, int]:
     if header.color_type == _GREY_ALPHA and header.bit_depth > 8:  # Pillow would halve the values without a word
         raise InputError(f"{path}: a 16 bit PNG with alpha is no label map; save it as 8 bit grey without alpha")
     return decode(data, path, ("PNG",)), header.bit_depth
+
+
+def _ids_of_colors(
+    rgb: np.ndarray, classes: Sequence[ClassInfo], void: int | None, path: str | Path
+) -> np.ndarray:
+    """Ids from colours; black comes after all classes, so that it is void only where no class is black."""
+    if void is None or void < len(classes):
+        return ids_of_rgb(rgb, classes, path)
+    ids = ids_of_rgb(rgb, [*classes, ClassInfo("void", (0, 0, 0))], path)  # ids 0..K, K for black
+    return np.where(ids == len(classes), np.uint8(void), ids)
 
 
 def _grey_values(picture: Image.Image, bits: int, path: str | Path) -> np.ndarray:

@@ -92,10 +92,9 @@ def png_bytes(image: NDArray[np.uint8]) -> bytes:
 def _strip(strip: PictureStrip, report: ProfileReport) -> Strip:
     height, width = strip.reference.shape[:2]
     reference = report.reference
+    given = "label map" if strip.label.shape[1] == width else "source photo and label map"
     figures = [
-        Figure(
-            _uri(strip.label, Image.Resampling.NEAREST), "label map", f"{width}×{height}", f"label map {strip.name}"
-        ),
+        Figure(_uri(strip.label, Image.Resampling.NEAREST), given, f"{width}×{height}", f"{given} {strip.name}"),
         Figure(
             _uri(strip.reference, Image.Resampling.LANCZOS),
             reference.name,

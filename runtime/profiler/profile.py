@@ -35,7 +35,7 @@ _PATH_LIMIT = 400
 
 def profile(
     variants: Sequence[Variant],
-    label_maps: Sequence[tuple[str, NDArray[np.uint8], NDArray[np.int32] | None]],
+    label_maps: Sequence[LabelMap],
     reference: Variant | None,
     options: ProfileOptions,
     classes: Sequence[ClassInfo],
@@ -48,7 +48,7 @@ def profile(
 
     Args:
         variants: at least one; their names, made printable, must differ.
-        label_maps: (name, label uint8 [H, W] of ids, instance int32 [H, W] or None), at least one.
+        label_maps: at least one.
         reference: whose pictures count as right, often the FP32 checkpoint; None takes the first variant. It is timed
             only if it is among ``variants``.
         options: how long and how carefully.
@@ -63,7 +63,7 @@ def profile(
     progress = progress if progress is not None else SilentProgress()
     options.check()
     _check_variants(variants, reference)
-    maps = tuple(LabelMap(printable(name), label, instance) for name, label, instance in label_maps)
+    maps = tuple(entry._replace(name=printable(entry.name)) for entry in label_maps)
     data = _describe_data(maps)
     files = [_describe_file(variant) for variant in variants]
     machine = MachineInfo.here()  # before the work, for its load
@@ -168,9 +168,15 @@ def _compare(
                     qualities.append(quality)
                 task.advance(note=process.name)
             if number < strips:
-                colors = colorize(label_map.label, classes)
-                found.strips.append(PictureStrip(label_map.name, colors, expected, tuple(pictures), tuple(qualities)))
+                shown = _shown_input(label_map, classes)
+                found.strips.append(PictureStrip(label_map.name, shown, expected, tuple(pictures), tuple(qualities)))
     return found
+
+
+def _shown_input(label_map: LabelMap, classes: Sequence[ClassInfo]) -> NDArray[np.uint8]:
+    """The label map in colours, [H, W, 3], to the right of the source photo where there is one, [H, 2 W, 3]."""
+    colors = colorize(label_map.label, classes)
+    return colors if label_map.source is None else np.concatenate([label_map.source, colors], axis=1)
 
 
 def _quality(expected: NDArray[np.uint8], picture: NDArray[np.uint8], variant: str, label_map: str) -> PictureQuality:
@@ -244,7 +250,8 @@ def _describe_data(maps: Sequence[LabelMap]) -> DataInfo:
         sizes[(width, height)] = None
         digest.update(f"{item.name}\0{item.label.dtype.str}\0{height}x{width}\0".encode())
         digest.update(np.ascontiguousarray(item.label).tobytes())
-        if item.instance is not None:
-            digest.update(f"\0{item.instance.dtype.str}\0".encode())
-            digest.update(np.ascontiguousarray(item.instance).tobytes())
+        for extra in (item.instance, item.source):
+            if extra is not None:
+                digest.update(f"\0{extra.dtype.str}\0".encode())
+                digest.update(np.ascontiguousarray(extra).tobytes())
     return DataInfo(len(maps), digest.hexdigest(), tuple(sizes))

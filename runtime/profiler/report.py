@@ -36,7 +36,7 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class DataInfo:
-    """The label maps: how many, SHA-256 over names and contents, the sizes (width, height) that occur."""
+    """The inputs: how many, SHA-256 over names and contents, the sizes (width, height) that occur."""
 
     count: int
     sha256: str
@@ -101,6 +101,7 @@ class VariantReport:
 class PictureStrip:
     """The pictures of one label map: uint8 [H, W, 3] each; ``pictures`` and ``qualities`` in the variants' order.
 
+    ``label`` is the painted label map; where there is a source photo, [H, 2 W, 3], the photo is on its left.
     A quality is None for the reference itself.
     """
 

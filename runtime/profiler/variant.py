@@ -20,8 +20,13 @@ class PictureMaker(Protocol):
         """Name of what computes, e.g. ``onnxruntime-cpu``."""
         ...
 
-    def generate(self, label: NDArray[np.uint8], instance: NDArray[np.int32] | None = None) -> NDArray[np.uint8]:
-        """Label map [H, W] of class ids (and instance ids [H, W]) -> pictures [1, H, W, 3]."""
+    def generate(
+        self,
+        label: NDArray[np.uint8],
+        instance: NDArray[np.int32] | None = None,
+        source: NDArray[np.uint8] | None = None,
+    ) -> NDArray[np.uint8]:
+        """Label map [H, W] of class ids (and instance ids [H, W], source photo [H, W, 3]) -> pictures [1, H, W, 3]."""
         ...
 
     def close(self) -> None:

@@ -23,11 +23,14 @@ _TICK_SECONDS = 0.25
 
 
 class LabelMap(NamedTuple):
-    """One input: uint8 [H, W] of class ids, int32 [H, W] of instance ids where the model wants them."""
+    """One input: uint8 [H, W] of class ids; where the model wants them, instance ids int32 [H, W] and the source photo
+    uint8 [H, W, 3].
+    """
 
     name: str
     label: NDArray[np.uint8]
     instance: NDArray[np.int32] | None = None
+    source: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -175,7 +178,7 @@ class _Bench:
         return self._maker
 
     def _picture(self, label_map: LabelMap) -> NDArray[np.uint8]:
-        pictures = self._opened().generate(label_map.label, label_map.instance)
+        pictures = self._opened().generate(label_map.label, label_map.instance, label_map.source)
         if (
             not isinstance(pictures, np.ndarray)
             or pictures.dtype != np.uint8
@@ -214,12 +217,12 @@ class _Bench:
         return QueryRun(tuple(samples), last - first)
 
     def _query(self) -> float:
-        """One query, batch 1, from label map to picture, both in host memory: its latency in milliseconds."""
+        """One query, batch 1, from inputs to picture, both in host memory: its latency in milliseconds."""
         label_map = self._label_maps[self._served % len(self._label_maps)]
         self._served += 1
         maker = self._opened()
         start = time.perf_counter_ns()
-        maker.generate(label_map.label, label_map.instance)
+        maker.generate(label_map.label, label_map.instance, label_map.source)
         return (time.perf_counter_ns() - start) / 1e6
 
 

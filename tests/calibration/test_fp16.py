@@ -21,7 +21,7 @@ from runtime.contract.card import TensorInfo
 from runtime.contract.errors import GateError, InputError, MissingError, UsageError
 from runtime.contract.onnx_safety import load_checked, read_card, write_card
 from runtime.contract.progress import SilentProgress
-from tests.onnx_toys import CARD, save, toy_model
+from tests.onnx_toys import CARD, CROSS_VIEW_CARD, cross_view_toy, save, toy_model
 
 
 @pytest.fixture
@@ -71,6 +71,25 @@ def test_float_output_is_measured_on_its_own_scale(tmp_path: Path) -> None:
     assert 55 < report.psnr[0] < 100
 
 
+def test_cross_view_models(tmp_path: Path) -> None:
+    """Photos and void are drawn; bytes of the photo and indices of the table of colours stay exact."""
+    model = cross_view_toy()
+    source = save(model, tmp_path / "views.onnx")
+    report = convert_fp16(source, tmp_path / "half.onnx", Fp16Options(maps=2))
+    assert 50 < min(report.psnr) < 100
+    assert report.half_mac_share == 1
+    session = onnxruntime.InferenceSession((tmp_path / "half.onnx").read_bytes(), providers=["CPUExecutionProvider"])
+    assert [(i.name, i.type) for i in session.get_inputs()] == [("source", "tensor(uint8)"), ("label", "tensor(uint8)")]
+    feeds = draw_inputs(CROSS_VIEW_CARD, seed=3)
+    assert feeds["source"].shape == (1, 16, 24, 3)
+    assert feeds["source"].dtype == np.uint8
+    assert set(np.unique(feeds["label"])) <= {0, 1, 2, 3, 255}
+    assert (np.concatenate([draw_inputs(CROSS_VIEW_CARD, seed)["label"] for seed in range(9)]) == 255).any()
+    full = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    levels = session.run(None, feeds)[0].astype(int) - full.run(None, feeds)[0]
+    assert np.abs(levels).max() <= 1
+
+
 def test_activations_that_overflow_fail_the_gate(tmp_path: Path) -> None:
     source = save(toy_model(scale=4e4), tmp_path / "large.onnx")
     with pytest.raises(GateError, match=r"overflow FP16.*'c1'"):
@@ -101,7 +120,7 @@ def test_equal_pictures_have_no_finite_psnr() -> None:
 
 def test_drawn_maps_fit_the_card_and_repeat() -> None:
     instance = TensorInfo("instance", "int32", ("N", 1, "H", "W"))
-    card = replace(CARD, height=20, width=36, stride=16, inputs=(*CARD.inputs, instance))
+    card = replace(CARD, height=20, width=36, stride=16, instances=True, inputs=(*CARD.inputs, instance))
     first, again, other = draw_inputs(card, 0), draw_inputs(card, 0), draw_inputs(card, 1)
     assert first["label"].shape == first["instance"].shape == (1, 1, 20, 36)
     assert (first["label"].dtype, first["instance"].dtype) == (np.uint8, np.int32)

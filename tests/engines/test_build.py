@@ -26,7 +26,7 @@ from engines.record import SauImplementation, record_path, verify_record
 from runtime.contract.errors import BackendError, GateError, InputError, MissingError, UsageError
 from runtime.contract.onnx_safety import write_card
 from runtime.contract.progress import SilentProgress
-from tests.onnx_toys import CARD, save, toy_model
+from tests.onnx_toys import CARD, CROSS_VIEW_CARD, cross_view_toy, save, toy_model
 
 needs_rtx = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed: nothing is built"
@@ -79,6 +79,40 @@ def test_fp16_graph_gives_fp16_convolutions(tmp_path: Path) -> None:
     record = build_engine(save(typed, tmp_path / "half.onnx"), tmp_path / "half.engine", SM86)
     assert record.convolutions == {"fp16": 3}
     assert record.targets == (Target.SM86,)
+
+
+@needs_rtx
+def test_two_image_inputs_share_the_profile(tmp_path: Path) -> None:
+    """A cross-view model: photo and label map, each in its own layout, for every shape of the profile."""
+    typed, _ = to_half(cross_view_toy())
+    write_card(typed, replace(CROSS_VIEW_CARD, precision="fp16"))
+    profile = ShapeProfile(Shape(1, 8, 8), Shape(1, 16, 24), Shape(2, 32, 48))
+    options = BuildOptions((Target.SM86,), profile)
+    for name, model, kind in (("full", cross_view_toy(), "fp32"), ("half", typed, "fp16")):
+        record = build_engine(save(model, tmp_path / f"{name}.onnx"), tmp_path / f"{name}.engine", options)
+        assert record.convolutions == {kind: 3}
+        assert record.sau is SauImplementation.FUNCTION_BODY
+        assert [(t.name, t.dtype, t.shape) for t in record.inputs] == [
+            ("source", "uint8", (-1, -1, -1, 3)),
+            ("label", "uint8", (-1, 1, -1, -1)),
+        ]
+        assert verify_record(tmp_path / f"{name}.engine") == record
+    small = BuildOptions((Target.SM86,), ShapeProfile(Shape(1, 4, 8), Shape(1, 16, 24), Shape(2, 32, 48)))
+    with pytest.raises(UsageError, match="multiples of 4, 8 to 16384"):
+        build_engine(tmp_path / "full.onnx", tmp_path / "small.engine", small)
+
+
+@needs_rtx
+def test_the_plugin_serves_cross_view_models_too(tmp_path: Path) -> None:
+    size = (CARD.height, CARD.width)
+    shapes = {"source": ((1, *size, 3),) * 3, "label": ((1, 1, *size),) * 3}
+    worker = (sys.executable, str(Path(__file__).with_name("plugin_worker.py")))
+    model = cross_view_toy()
+    del model.functions[:]  # the node alone
+    facts = run_child(
+        Job(tmp_path / "toy.engine", ("sm86",), shapes), model.SerializeToString(), SilentProgress(), worker
+    )
+    assert facts.plugins == 1
 
 
 @needs_rtx

@@ -49,7 +49,7 @@ def test_profile_of_a_card_is_its_size_alone() -> None:
         (ShapeProfile(ONE, Shape(1, 32, 24), ONE), "optimum and maximum"),
         (ShapeProfile(ONE, ONE, Shape(1, 30, 24)), "multiples of 4"),
         (ShapeProfile(Shape(1, 0, 24), ONE, ONE), "multiples of 4"),
-        (ShapeProfile(ONE, ONE, Shape(1, 16, 1 << 20)), "up to 16384"),
+        (ShapeProfile(ONE, ONE, Shape(1, 16, 1 << 20)), "4 to 16384"),
         (ShapeProfile(Shape(0, 16, 24), ONE, ONE), "batch is 0"),
         (ShapeProfile(ONE, ONE, Shape(5000, 16, 24)), "batch is 5000"),
     ],
@@ -63,3 +63,10 @@ def test_options_want_each_target_once() -> None:
     for targets in ((), (Target.SM86, Target.SM86)):
         with pytest.raises(UsageError, match="at least one"):
             BuildOptions(targets=targets)
+
+
+def test_the_smallest_side_of_a_cross_view_model() -> None:
+    small = Shape(1, 4, 8)
+    ShapeProfile(small, small, small).check(4)
+    with pytest.raises(UsageError, match="1x4x8; height and width must be multiples of 4, 8 to 16384"):
+        ShapeProfile(small, small, small).check(4, smallest=8)

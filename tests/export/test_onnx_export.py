@@ -26,9 +26,10 @@ from export.options import ExportOptions, OutputKind
 from export.sau_function import attach_sau_function
 from export.trace import trace
 from export.variants import Variant
-from lggan.config import SauPlacement, SauWindow
+from lggan.config import SauMask, SauPlacement, SauWindow
+from lggan.networks.class_routed import HeadForm
 from lggan.networks.generator import LGGANGenerator
-from lggan.networks.local_branch import head_masks
+from lggan.networks.local_branch import class_map, head_map, head_masks
 from lggan.networks.semantics import decode_image, encode_semantics
 from runtime.contract.card import CARD_KEY, TensorInfo
 from runtime.contract.errors import GateError, InputError, MissingError, UsageError
@@ -39,6 +40,7 @@ from tests.export.samples import Case, Sample
 WHOLE = [Case(), Case(SauPlacement.GLOBAL, edges=True)]
 PARTS = [
     Case(SauPlacement.NONE, edges=True),
+    Case(SauPlacement.ENCODER, mask=SauMask.SAME_CLASS),
     Case(SauPlacement.ENCODER, window=SauWindow.EXPANDED, kernel=5),
 ]
 SIZES = [(1, 32, 32), (2, 32, 96), (3, 64, 32), (1, 96, 128)]
@@ -76,9 +78,14 @@ class _WithoutGlobal(nn.Module):
         self.attention = generator.attention
 
     def forward(self, semantics: torch.Tensor) -> SimpleNamespace:
-        quarter = self.encoder(semantics).quarter
-        masks = head_masks(semantics, self.config.classes, self.config.heads)
-        return SimpleNamespace(final=self.local_branch(quarter, masks).image * self.attention(quarter))
+        ids = class_map(semantics, self.config.classes)
+        heads = head_map(ids, self.config.classes, self.config.heads)
+        if self.local_branch.form is HeadForm.DENSE:
+            heads = head_masks(semantics, self.config.classes, self.config.heads)
+        same_class = ids if self.config.sau.needs_classes else None
+        quarter = self.encoder(semantics, same_class).quarter
+        local = self.local_branch(quarter, heads, same_class).image
+        return SimpleNamespace(final=local * self.attention(quarter, same_class))
 
 
 @pytest.mark.parametrize("case", WHOLE, ids=lambda case: case.placement.value)
@@ -103,7 +110,7 @@ def test_file_equals_pytorch_at_every_size(make_sample: Callable[[Case], Sample]
     assert figures["max_levels"] <= 1
 
 
-@pytest.mark.parametrize("case", PARTS, ids=lambda case: case.placement.value)
+@pytest.mark.parametrize("case", PARTS, ids=lambda case: f"{case.placement.value}-{case.mask.value}")
 def test_graph_equals_pytorch_at_every_size(make_sample: Callable[[Case], Sample], case: Case) -> None:
     sample = make_sample(case)
     part = _WithoutGlobal(sample.generator)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +16,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lggan.checkpoint import load_generator, save_generator
+from lggan.checkpoint import deployable, load_generator, save_generator
+from lggan.cross_view_config import CrossViewConfig
+from lggan.networks.cross_view import CrossViewGenerator
+from lggan.networks.cross_view_inputs import encode_cross_view
 from lggan.networks.generator import LGGANGenerator, add_spectral_norm
 from lggan.networks.semantics import encode_semantics
 from lggan.preset import Preset, load_preset
-from runtime.contract.card import CARD_KEY, ModelCard
+from lggan.task import Task
+from runtime.contract.card import CARD_KEY, CROSS_VIEW, SEMANTIC_SYNTHESIS, ModelCard
 from runtime.contract.errors import InputError, LgganError, MissingError, UsageError
 
 
@@ -305,3 +310,88 @@ def test_the_card_alone_rebuilds_the_preset_values(checkpoint: Path, preset: Pre
     assert (card.height, card.width, card.stride, card.void) == (32, 64, 32, 3)
     assert card.classes == preset.classes
     assert issubclass(InputError, LgganError)
+
+
+# --- the other task ---
+
+
+@pytest.fixture(scope="module")
+def views() -> Preset:
+    return load_preset("tiny_cross_view")
+
+
+@pytest.fixture(scope="module")
+def view_generator(views: Preset) -> CrossViewGenerator:
+    torch.manual_seed(1)
+    assert isinstance(views.generator, CrossViewConfig)
+    return CrossViewGenerator(views.generator).eval()
+
+
+@pytest.fixture
+def view_checkpoint(view_generator: CrossViewGenerator, views: Preset, tmp_path: Path) -> Path:
+    path = tmp_path / "views.safetensors"
+    save_generator(path, view_generator, views.card())
+    return path
+
+
+def test_round_trip_of_a_cross_view_generator(
+    view_checkpoint: Path, view_generator: CrossViewGenerator, views: Preset
+) -> None:
+    loaded, card = load_generator(view_checkpoint)
+    assert isinstance(loaded, CrossViewGenerator)
+    assert loaded.config == view_generator.config
+    assert card == replace(views.card(), generator=view_generator.config.to_dict())
+    assert (card.task, card.stride, card.void, card.instances) == ("cross-view", 4, 255, False)
+    draw = np.random.default_rng(0)
+    source = torch.from_numpy(draw.integers(0, 256, (2, 16, 24, 3), dtype=np.uint8))
+    label = torch.from_numpy(draw.choice(np.array([0, 1, 2, 3, 4, 255], np.uint8), (2, 1, 16, 24)))
+    inputs = encode_cross_view(source, label, loaded.config)
+    assert torch.equal(loaded(*inputs).final, view_generator(*inputs).final)
+
+
+def test_deployable_copies_are_equal(view_generator: CrossViewGenerator, generator: LGGANGenerator) -> None:
+    for original in (view_generator, generator):
+        copy = deployable(original)
+        assert type(copy) is type(original)
+        assert copy is not original
+        assert not any(parameter.requires_grad for parameter in copy.parameters())
+        for name, tensor in original.state_dict().items():
+            assert torch.equal(copy.state_dict()[name], tensor), name
+
+
+def test_a_card_for_the_other_task_is_a_mistake_of_the_caller(
+    generator: LGGANGenerator, view_generator: CrossViewGenerator, preset: Preset, views: Preset, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="card is for cross-view, the generator for semantic-synthesis"):
+        save_generator(tmp_path / "g.safetensors", generator, views.card())
+    with pytest.raises(ValueError, match="card is for semantic-synthesis, the generator for cross-view"):
+        save_generator(tmp_path / "g.safetensors", view_generator, preset.card())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "hint"),
+    [
+        ({"task": "semantic-synthesis"}, "not readable"),
+        ({"task": "portraits"}, "'portraits' is unknown"),
+        ({"void": 4}, "void 4, a cross-view model's is 255"),
+        ({"void": None}, "void None"),
+        ({"stride": 8}, "its generator is for"),
+        ({"instances": True}, "its generator is for"),
+        ({"height": 64}, "its generator is for"),
+        ({"classes": [{"name": "alone", "color": [0, 0, 0]}]}, "its generator is for"),
+        ({"generator_colors": [[1, 2, 3]] * 5}, r"paints road in \(128, 64, 128\), its generator was trained on"),
+        ({"generator_colors": [[1, 2, 3]] * 4}, "colors has 4 entries for 5 classes"),
+        ({"generator_groups": [0, 2, 2, 2, 2]}, "without a gap"),
+        ({"generator_groups": [0, 1, 2, 3, 0]}, "local_branch.heads.weight has shape"),
+        ({"generator_ngf": 10**6}, "does not fit its card"),
+    ],
+)
+def test_cross_view_cards_that_do_not_fit(view_checkpoint: Path, changes: dict[str, Any], hint: str) -> None:
+    with_card(view_checkpoint, **changes)
+    assert re.search(hint, refused(view_checkpoint))
+
+
+def test_tasks_have_one_name_each() -> None:
+    """The card, which the runtime reads without PyTorch, and the training side call them alike."""
+    assert {SEMANTIC_SYNTHESIS, CROSS_VIEW} == {task.value for task in Task}

@@ -13,7 +13,7 @@ import torch
 from lggan.config import GeneratorConfig, SauConfig, SauPlacement, UpsamplingDepth
 from lggan.cross_view_config import CrossViewConfig
 from lggan.data.layout import Folders, Layout
-from lggan.data.strips import Direction, LabelReading, StripConfig
+from lggan.data.strips import LabelReading, StripConfig
 from lggan.losses.config import CrossViewLossWeights, LossWeights
 from lggan.losses.perceptual import PerceptualFeatures
 from lggan.networks.build import build_generator
@@ -21,6 +21,7 @@ from lggan.preset import Fakes, Preset, TrainConfig, load_preset, preset_names, 
 from lggan.task import Task
 from runtime.contract.card import ModelCard
 from runtime.contract.errors import InputError, LgganError, UsageError
+from runtime.contract.strips import Direction
 
 MINIMAL = """
 name = "mine"

@@ -15,11 +15,11 @@ MAPS = [LabelMap(name, np.full((4, 6), value, np.uint8)) for name, value in (("a
 
 
 def constant(level: int):  # type: ignore[no-untyped-def]
-    return lambda label, instance: np.full((1, *label.shape, 3), level, np.uint8)
+    return lambda label, instance, source: np.full((1, *label.shape, 3), level, np.uint8)
 
 
 def noisy(seed: int):  # type: ignore[no-untyped-def]
-    def make(label: np.ndarray, instance: np.ndarray | None) -> np.ndarray:
+    def make(label: np.ndarray, instance: np.ndarray | None, source: np.ndarray | None) -> np.ndarray:
         draw = np.random.default_rng(seed + int(label[0, 0]))
         return draw.integers(0, 256, (1, *label.shape, 3)).astype(np.uint8)
 
@@ -38,7 +38,7 @@ def test_figures_against_loops() -> None:
     result = compare(noisy(1), noisy(2), MAPS)
     gaps = []
     for entry in MAPS:
-        one, other = noisy(1)(entry.label, None), noisy(2)(entry.label, None)
+        one, other = noisy(1)(entry.label, None, None), noisy(2)(entry.label, None, None)
         gaps += [abs(int(a) - int(b)) for a, b in zip(one.ravel(), other.ravel(), strict=True)]
     assert result.overall.max_levels == max(gaps)
     assert result.overall.mean_levels == pytest.approx(sum(gaps) / len(gaps), rel=1e-12)
@@ -65,6 +65,6 @@ def test_limits_name_what_broke_them() -> None:
 
 def test_pictures_of_different_sizes_and_no_label_maps() -> None:
     with pytest.raises(InputError, match="1x4x6x3, the other of 1x2x3x3"):
-        compare(constant(0), lambda label, instance: np.zeros((1, 2, 3, 3), np.uint8), MAPS)
+        compare(constant(0), lambda label, instance, source: np.zeros((1, 2, 3, 3), np.uint8), MAPS)
     with pytest.raises(InputError, match="no label map"):
         compare(constant(0), constant(0), [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +16,19 @@ from runtime.contract.errors import InputError, MissingError, UsageError
 from runtime.contract.labels import colorize, fit_label_map
 from runtime.contract.pictures import read_photo
 from runtime.contract.progress import SilentProgress
+from runtime.contract.strips import Direction
 from runtime.inference import InferOptions, infer, parse_fit
 from runtime.session import Session
-from tests.runtime.toy_models import CARD, CLASSES, INSTANCE_CARD, instance_nodes, write_model
+from tests.runtime.toy_models import (
+    CARD,
+    CLASSES,
+    CROSS_VIEW_CARD,
+    INSTANCE_CARD,
+    cross_view_nodes,
+    cross_view_picture,
+    instance_nodes,
+    write_model,
+)
 
 
 @pytest.fixture
@@ -97,9 +108,9 @@ def test_warm_up_runs_once_per_size(
     shapes = []
     generate = Session.generate
 
-    def counted(self: Session, label: np.ndarray, instance: np.ndarray | None = None) -> np.ndarray:
+    def counted(self: Session, label: np.ndarray, *others: np.ndarray | None) -> np.ndarray:
         shapes.append(label.shape)
-        return generate(self, label, instance)
+        return generate(self, label, *others)
 
     monkeypatch.setattr(Session, "generate", counted)
     report = infer(session, [*maps, tmp_path / "other.npy"], tmp_path / "out")
@@ -165,7 +176,7 @@ def test_equal_names_are_refused_before_any_work(session: Session, maps: list[Pa
 def test_label_maps_are_never_replaced(session: Session, maps: list[Path]) -> None:
     before = maps[0].read_bytes()
     for output in (maps[0].parent, maps[0], maps[0].parent / ".." / "maps" / "grey.png"):
-        with pytest.raises(UsageError, match="would replace the label map"):
+        with pytest.raises(UsageError, match="would replace the input"):
             infer(session, maps[:1], output, InferOptions(force=True))
     assert maps[0].read_bytes() == before
 
@@ -251,3 +262,55 @@ def test_void_of_the_card_is_used(tmp_path: Path) -> None:
         pytest.raises(InputError, match="255 is no void here"),
     ):
         infer(session, [tmp_path / "a.npy"], tmp_path / "b.png")
+
+
+# --- cross-view models -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def views(tmp_path: Path) -> Iterator[Session]:
+    with Session.open(write_model(tmp_path / "views.onnx", CROSS_VIEW_CARD, cross_view_nodes())) as session:
+        yield session
+
+
+def test_source_photos(views: Session, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    labels, photos = tmp_path / "labels", tmp_path / "photos"
+    labels.mkdir()
+    photos.mkdir()
+    for name in ("a", "b"):
+        Image.fromarray(draw.integers(0, 3, (8, 12), dtype=np.uint8)).save(labels / f"{name}.png")
+        Image.fromarray(draw.integers(0, 256, (8, 12, 3), dtype=np.uint8)).save(photos / f"{name}.png")
+    inputs = [labels / "a.png", labels / "b.png"]
+    report = infer(views, inputs, tmp_path / "out", InferOptions(source=photos))
+    for image in report.images:
+        label, photo = np.asarray(Image.open(image.source)), read_photo(photos / image.source.name)
+        np.testing.assert_array_equal(read_photo(image.output), cross_view_picture(label, photo))
+        assert image.photo == photos / image.source.name
+    assert report.to_dict()["images"][0]["photo"] == str(photos / "a.png")
+    before = (photos / "a.png").read_bytes()
+    with pytest.raises(UsageError, match=r"would replace the input .*photos/a\.png"):
+        infer(views, inputs, photos, InferOptions(source=photos, force=True))
+    assert (photos / "a.png").read_bytes() == before
+
+
+def test_strips(views: Session, tmp_path: Path) -> None:
+    side = 12
+    panels = np.zeros((6, side, side, 3), np.uint8)
+    panels[0], panels[1] = 30, 200
+    panels[2], panels[3] = CROSS_VIEW_CARD.classes[1].color, CROSS_VIEW_CARD.classes[2].color
+    Image.fromarray(np.concatenate(panels, axis=1)).save(tmp_path / "s.png")
+    for direction, level in ((Direction.A2G, 30), (Direction.G2A, 200)):
+        output = tmp_path / f"{direction.value}.png"
+        infer(views, [tmp_path / "s.png"], output, InferOptions(strips=direction))
+        np.testing.assert_array_equal(read_photo(output), np.full((side, side, 3), level))
+    Image.fromarray(np.concatenate(panels[:5], axis=1)).save(tmp_path / "short.png")
+    with pytest.raises(InputError, match=r"short\.png is 12x60 .* 12x72 at this height"):
+        infer(views, [tmp_path / "short.png"], tmp_path / "no.png", InferOptions(strips=Direction.A2G))
+    assert not (tmp_path / "no.png").exists()
+
+
+def test_fit_of_a_cross_view_model_has_a_smallest_size(views: Session) -> None:
+    assert parse_fit("8x8", views.card) == (8, 8)
+    with pytest.raises(UsageError, match="multiples of 4 from 8 on"):
+        parse_fit("4x8", views.card)

@@ -14,7 +14,7 @@ import pytest
 from runtime.contract.card import CARD_KEY
 from runtime.contract.errors import InputError, MissingError
 from runtime.inspection import FileKind, describe, inspect_file
-from tests.runtime.toy_models import CARD, write_model
+from tests.runtime.toy_models import CARD, CROSS_VIEW_CARD, cross_view_nodes, write_model
 
 TENSORS = {
     "a": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]},
@@ -166,3 +166,14 @@ def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(MissingError, match="no permission to read"):
         inspect_file(tmp_path / "m.onnx")
+
+
+def test_cross_view_models_say_so(tmp_path: Path) -> None:
+    lines = describe(inspect_file(write_model(tmp_path / "views.onnx", CROSS_VIEW_CARD, cross_view_nodes())))
+    assert ("model", "toy, fp32") in lines
+    assert ("task", "cross-view: a photo from a source photo and the label map of the view that is wanted") in lines
+    assert ("void", "255 belongs to no class") in lines
+    assert [value for name, value in lines if name == "inputs"] == [
+        "source uint8 [N, H, W, 3]",
+        "label uint8 [N, 1, H, W]",
+    ]

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from runtime.contract.errors import InputError, UsageError
+from runtime.input_files import InputOptions
 from runtime.label_maps import load_label_maps
 from tests.runtime.toy_models import CARD, INSTANCE_CARD
 
@@ -34,7 +35,7 @@ def test_sizes_are_checked_or_fitted(folder: Path) -> None:
     Image.fromarray(np.zeros((9, 16), np.uint8)).save(folder / "odd.png")
     with pytest.raises(InputError, match=r"odd\.png is 9x16"):
         load_label_maps([folder], CARD)
-    assert load_label_maps([folder / "odd.png"], CARD, fit=(8, 8))[0].label.shape == (8, 8)
+    assert load_label_maps([folder / "odd.png"], CARD, InputOptions(fit=(8, 8)))[0].label.shape == (8, 8)
 
 
 def test_instance_maps(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -42,13 +43,14 @@ def test_instance_maps(folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     with pytest.raises(UsageError, match="needs instance maps"):
         load_label_maps([folder], INSTANCE_CARD)
     with pytest.raises(UsageError, match="takes no instance maps"):
-        load_label_maps([folder], CARD, instances=instances)
+        load_label_maps([folder], CARD, InputOptions(instances=instances))
     with pytest.raises(InputError, match=r"holds no instance map 0_instanceIds\.png"):
-        load_label_maps([folder], INSTANCE_CARD, instances=instances)
+        load_label_maps([folder], INSTANCE_CARD, InputOptions(instances=instances))
     np.save(instances / "0_instanceIds.npy", np.arange(128, dtype=np.int32).reshape(8, 16))
-    entry = load_label_maps([folder / "0_labelIds.png"], INSTANCE_CARD, fit=(4, 8), instances=instances)[0]
+    options = InputOptions(fit=(4, 8), instances=instances)
+    entry = load_label_maps([folder / "0_labelIds.png"], INSTANCE_CARD, options)[0]
     assert entry.instance is not None
     assert entry.instance.shape == entry.label.shape == (4, 8)
     np.save(instances / "1_instanceIds.npy", np.zeros((4, 4), np.int32))
-    with pytest.raises(InputError, match="another size"):
-        load_label_maps([folder / "1_labelIds.png"], INSTANCE_CARD, instances=instances)
+    with pytest.raises(InputError, match=r"1_instanceIds\.npy is 4x4, its label map .*8x16"):
+        load_label_maps([folder / "1_labelIds.png"], INSTANCE_CARD, InputOptions(instances=instances))

@@ -497,3 +497,46 @@ def test_find_inputs_refuses(tmp_path: Path) -> None:
 def test_natural_order() -> None:
     names = ["b", "a10", "a2", "a", "10", "9", "a2b", "a02"]
     assert sorted(names, key=natural_key) == ["9", "10", "a", "a02", "a2", "a2b", "a10", "b"]
+
+
+# --- void as a value of its own ---------------------------------------------------------------------------------------
+
+OWN_VOID = ModelCard("views", "cross-view", CLASSES[:3], void=255, height=8, width=16, stride=4)
+
+
+def test_own_void_is_a_value_beside_the_classes(tmp_path: Path) -> None:
+    label = np.array([[0, 1, 2, 255]] * 8, np.uint8).repeat(2, axis=1)
+    assert OWN_VOID.own_void
+    check_label_map(label, OWN_VOID, "x")
+    np.save(tmp_path / "a.npy", label.astype(np.int64))
+    Image.fromarray(label).save(tmp_path / "grey.png")
+    Image.fromarray(colorize(label, OWN_VOID.classes)).save(tmp_path / "colours.png")
+    for name in ("a.npy", "grey.png", "colours.png"):
+        read = read_label_map(tmp_path / name, OWN_VOID.classes, OWN_VOID.void)
+        assert read.dtype == np.uint8
+        np.testing.assert_array_equal(read, label, err_msg=name)
+
+
+@pytest.mark.parametrize("value", [3, 77, 254])
+def test_own_void_is_no_licence_for_other_values(tmp_path: Path, value: int) -> None:
+    label = np.array([[0, value], [255, 255]], np.uint8)
+    with pytest.raises(InputError, match=rf"{value} \(1 px\); this model knows 0 to 2"):
+        check_label_map(label, OWN_VOID, "x")
+    np.save(tmp_path / "a.npy", label)
+    with pytest.raises(InputError, match=rf"{value} \(1 px\)"):
+        read_label_map(tmp_path / "a.npy", OWN_VOID.classes, OWN_VOID.void)
+
+
+def test_black_is_void_only_where_no_class_is_black(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "black.png")
+    assert read_label_map(tmp_path / "black.png", OWN_VOID.classes, 255).max() == 255
+    black = (*OWN_VOID.classes, ClassInfo("night", (0, 0, 0)))
+    assert read_label_map(tmp_path / "black.png", black, 255).max() == 3
+    with pytest.raises(InputError, match="colour of no class"):
+        read_label_map(tmp_path / "black.png", OWN_VOID.classes, None)
+
+
+def test_sizes_have_a_smallest() -> None:
+    for height, width, nearest in ((4, 16, "8x16"), (2, 2, "8x8"), (9, 4, "8x8 or 12x8")):
+        with pytest.raises(InputError, match=rf"multiples of 4 from 8 on; resize it with --fit {nearest}$"):
+            check_label_map(np.zeros((height, width), np.uint8), OWN_VOID, "x")

@@ -21,6 +21,7 @@ from runtime.session import Session
 from tests.runtime.toy_models import (
     CARD,
     CLASSES,
+    CROSS_VIEW_CARD,
     FLOAT_CARD,
     FLOAT_IMAGE,
     IMAGE,
@@ -28,6 +29,8 @@ from tests.runtime.toy_models import (
     INSTANCE_CARD,
     LABEL,
     byte_nodes,
+    cross_view_nodes,
+    cross_view_picture,
     float_nodes,
     instance_nodes,
     write_model,
@@ -93,6 +96,24 @@ def test_instances(tmp_path: Path) -> None:
             session.generate(LABELS[0], instance.astype(np.int64))
         with pytest.raises(InputError, match=r"instance map is \[1, 1, 4, 12\], the label map \[1, 1, 8, 12\]"):
             session.generate(LABELS[0], instance[:4])
+
+
+def test_source_photos(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "views.onnx", CROSS_VIEW_CARD, cross_view_nodes())
+    label = np.random.default_rng(1).choice(np.array([0, 1, 2, 255], np.uint8), (2, 8, 12))
+    source = np.random.default_rng(2).integers(0, 256, (2, 8, 12, 3), dtype=np.uint8)
+    with Session.open(path) as session:
+        pictures = session.generate(label, source=source)
+        for one, photo, picture in zip(label, source, pictures, strict=True):
+            np.testing.assert_array_equal(picture, cross_view_picture(one, photo))
+        np.testing.assert_array_equal(session.generate(label[0], None, source[0]), pictures[:1])
+        with pytest.raises(InputError, match="needs a source photo beside the label map"):
+            session.generate(label)
+        with pytest.raises(InputError, match=r"77 \(1 px\); this model knows 0 to 2"):
+            session.generate(np.where(np.arange(12) + 12 * np.arange(8)[:, None] == 5, 77, label[0]).astype(np.uint8),
+                             source=source[0])  # fmt: skip
+    with Session.open(write_model(tmp_path / "toy.onnx")) as session, pytest.raises(InputError, match="leave the sou"):
+        session.generate(LABELS[0], source=source[0])
 
 
 def test_float_output_becomes_bytes(tmp_path: Path) -> None:
@@ -284,11 +305,12 @@ def test_graph_that_is_not_the_one_of_the_card(tmp_path: Path, change: dict, mes
         replace(CARD, outputs=(FLOAT_IMAGE, IMAGE)),
         replace(CARD, outputs=(replace(IMAGE, dtype="float16"),)),
         replace(CARD, task="cross-view"),
+        replace(CARD, task="portraits"),
     ],
 )
 def test_card_of_another_kind_of_model(tmp_path: Path, card: object) -> None:
     path = write_model(tmp_path / "kind.onnx", card, inputs=(LABEL,), outputs=(IMAGE,))
-    with pytest.raises(InputError, match=r"card's|cross-view"):
+    with pytest.raises(InputError, match=r"card's|portraits"):
         Session.open(path)
 
 

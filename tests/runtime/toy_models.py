@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
 from runtime.contract.card import CARD_KEY, ClassInfo, ModelCard, TensorInfo
 
+SOURCE = TensorInfo("source", "uint8", ("N", "H", "W", 3))
 LABEL = TensorInfo("label", "uint8", ("N", 1, "H", "W"))
 INSTANCE = TensorInfo("instance", "int32", ("N", 1, "H", "W"))
 IMAGE = TensorInfo("image", "uint8", ("N", "H", "W", 3))
@@ -34,6 +36,7 @@ CARD = ModelCard(
 )
 FLOAT_CARD = replace(CARD, outputs=(FLOAT_IMAGE,))
 INSTANCE_CARD = replace(CARD, inputs=(LABEL, INSTANCE), instances=True)
+CROSS_VIEW_CARD = replace(CARD, task="cross-view", classes=CLASSES[:3], void=255, inputs=(SOURCE, LABEL))
 
 _TYPES = {"uint8": TensorProto.UINT8, "int32": TensorProto.INT32, "float32": TensorProto.FLOAT}
 
@@ -57,6 +60,28 @@ def instance_nodes() -> list[onnx.NodeProto]:
     nodes[3].output[0] = "alone"
     nodes.insert(4, helper.make_node("Add", ["alone", "instance"], ["scaled"]))
     return nodes
+
+
+def cross_view_nodes() -> list[onnx.NodeProto]:
+    """image = the larger of source and 10 id in every channel, 245 at most."""
+    return [
+        helper.make_node("Cast", ["source"], ["photo"], to=TensorProto.INT32),
+        helper.make_node("Cast", ["label"], ["ids"], to=TensorProto.INT32),
+        helper.make_node("Transpose", ["ids"], ["plane"], perm=[0, 2, 3, 1]),
+        helper.make_node("Constant", [], ["ten"], value_int=10),
+        helper.make_node("Cast", ["ten"], ["ten32"], to=TensorProto.INT32),
+        helper.make_node("Mul", ["plane", "ten32"], ["scaled"]),
+        helper.make_node("Constant", [], ["limit"], value_int=245),
+        helper.make_node("Cast", ["limit"], ["limit32"], to=TensorProto.INT32),
+        helper.make_node("Max", ["photo", "scaled"], ["larger"]),
+        helper.make_node("Min", ["larger", "limit32"], ["cut"]),
+        helper.make_node("Cast", ["cut"], ["image"], to=TensorProto.UINT8),
+    ]
+
+
+def cross_view_picture(label: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """What `cross_view_nodes` gives for [H, W] and [H, W, 3]."""
+    return np.minimum(np.maximum(source, 10 * label.astype(np.int64)[..., None]), 245).astype(np.uint8)
 
 
 def float_nodes(divisor: float) -> list[onnx.NodeProto]:

@@ -193,7 +193,7 @@ def test_strips_that_are_wrong(tmp_path: Path) -> None:
     for line, name, reason in zip(
         split.broken.first,
         ("0000001", "0000002", "0000003", "0000005"),
-        ("187x32", "1024 of 1024 pixels of the grey panel are off the grid", "100% of the colour panel", "truncated"),
+        ("32x187", "1024 of 1024 pixels of the grey panel are off the grid", "100% of the colour panel", "truncated"),
         strict=True,
     ):
         assert line.startswith(f"train/{name}.png")

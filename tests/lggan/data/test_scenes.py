@@ -10,9 +10,9 @@ from PIL import Image
 
 from lggan.data.layout import Folders, Layout
 from lggan.data.scenes import SceneList, scenes
-from lggan.data.strips import Direction
 from lggan.preset import Preset, load_preset, preset_names
 from runtime.contract.errors import InputError, UsageError
+from runtime.contract.strips import Direction
 from tests.miniatures import draw_scene, draw_strip, write_miniature
 
 

@@ -8,16 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lggan.data.strips import (
-    Direction,
-    StripConfig,
-    check_colors,
-    exact_groups,
-    find_strips,
-    read_groups,
-    read_strip,
-)
+from lggan.data.strips import StripConfig, exact_groups, find_strips, read_groups, read_strip
 from runtime.contract.errors import InputError, LgganError
+from runtime.contract.strips import Direction, check_colors
 
 SIDE = 8
 
@@ -56,7 +49,7 @@ def test_the_name_does_not_decide_what_a_file_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize("width", [6 * SIDE - 1, 6 * SIDE + 6, 5 * SIDE, 1])
 def test_a_wrong_width_names_the_right_one(tmp_path: Path, width: int) -> None:
     path = save(tmp_path / "bad.png", np.zeros((SIDE, width, 3), np.uint8))
-    with pytest.raises(InputError, match=rf"bad\.png is {width}x{SIDE} .*6 square panels.*{6 * SIDE}x{SIDE}"):
+    with pytest.raises(InputError, match=rf"bad\.png is {SIDE}x{width} .*6 square panels.*{SIDE}x{6 * SIDE}"):
         read_strip(path, Direction.A2G)
 
 

@@ -16,10 +16,11 @@ import lggan.data.strips_dataset as module
 from lggan.data.dataset import DataConfig
 from lggan.data.open import open_dataset
 from lggan.data.plan import View
-from lggan.data.strips import Direction, LabelReading, StripConfig
+from lggan.data.strips import LabelReading, StripConfig
 from lggan.data.strips_dataset import CrossViewExample, StripDataset
 from lggan.preset import Preset, load_preset
 from runtime.contract.errors import InputError
+from runtime.contract.strips import Direction
 from tests.miniatures import draw_strip, write_miniature
 
 PRESET = load_preset("dayton_a2g")

@@ -29,6 +29,7 @@ from runtime.profiler.report import (
 from runtime.profiler.statistics import LatencyStatistics
 from runtime.profiler.summary import summarize
 from runtime.profiler.variant import Opener, Variant, VariantKind
+from runtime.profiler.worker import LabelMap
 
 CLASSES = (
     ClassInfo("sky", (128, 128, 128)),
@@ -55,8 +56,8 @@ def street(height: int = 32, width: int = 48, seed: int = 0) -> np.ndarray:
     return label
 
 
-def maps(count: int = 3, height: int = 32, width: int = 48) -> list[tuple[str, np.ndarray, None]]:
-    return [(f"street {number}", street(height, width, number), None) for number in range(count)]
+def maps(count: int = 3, height: int = 32, width: int = 48) -> list[LabelMap]:
+    return [LabelMap(f"street {number}", street(height, width, number)) for number in range(count)]
 
 
 def paint(label: np.ndarray, noise: float) -> np.ndarray:
@@ -80,7 +81,9 @@ class FakeMaker:
         self._seconds = seconds
         self._ballast = np.ones(megabytes << 17)
 
-    def generate(self, label: np.ndarray, instance: np.ndarray | None = None) -> np.ndarray:
+    def generate(
+        self, label: np.ndarray, instance: np.ndarray | None = None, source: np.ndarray | None = None
+    ) -> np.ndarray:
         time.sleep(self._seconds)
         return paint(label, self._noise)
 
@@ -95,7 +98,9 @@ class BrokenMaker(FakeMaker):
         super().__init__(0.0, 0.0, 0)
         self._how = how
 
-    def generate(self, label: np.ndarray, instance: np.ndarray | None = None) -> np.ndarray:
+    def generate(
+        self, label: np.ndarray, instance: np.ndarray | None = None, source: np.ndarray | None = None
+    ) -> np.ndarray:
         if self._how == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         if self._how == "exit":

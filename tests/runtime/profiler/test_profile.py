@@ -14,6 +14,7 @@ import pytest
 from runtime.contract.errors import BackendError, InputError, UsageError
 from runtime.profiler.profile import profile
 from runtime.profiler.quality import compare_pictures
+from runtime.profiler.worker import LabelMap
 from tests.runtime.profiler.fake_variants import CLASSES, FAST, Bar, broken, fake, maps, paint
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -34,7 +35,7 @@ def test_two_variants_against_a_reference_of_their_own(tmp_path: Path) -> None:
     assert first.latency.median_ms >= 30.0 > second.latency.median_ms
     assert first.quality is not None
     assert first.quality.identical == 3
-    expected = [compare_pictures(paint(m, 0.0)[0], paint(m, 6.0)[0]).mean_square for _, m, _ in inputs]
+    expected = [compare_pictures(paint(m.label, 0.0)[0], paint(m.label, 6.0)[0]).mean_square for m in inputs]
     assert second.quality is not None
     assert second.quality.psnr_db == pytest.approx(10 * np.log10(255**2 / np.mean(expected)))
     assert first.peak_bytes - first.baseline_bytes > 60 << 20
@@ -71,7 +72,7 @@ def test_the_data_hash_follows_the_content(tmp_path: Path) -> None:
     variant = fake(tmp_path, "a")
     inputs = maps(2)
     once = profile([variant], inputs, None, replace(FAST, iterations=1, rounds=1), CLASSES).data
-    changed = [(name, label.copy(), None) for name, label, _ in inputs]
+    changed = [entry._replace(label=entry.label.copy()) for entry in inputs]
     changed[1][1][0, 0] ^= 1
     other = profile([variant], changed, None, replace(FAST, iterations=1, rounds=1), CLASSES).data
     assert once.count == 2
@@ -102,7 +103,7 @@ def test_requests_without_sense_are_refused_before_any_process(tmp_path: Path) -
     with pytest.raises(UsageError, match="rounds"):
         profile([variant], maps(1), None, replace(FAST, rounds=0), CLASSES)
     with pytest.raises(InputError, match=r"float64 \[32, 48\]"):
-        profile([variant], [("x", np.zeros((32, 48)), None)], None, FAST, CLASSES)  # type: ignore[list-item]
+        profile([variant], [LabelMap("x", np.zeros((32, 48)))], None, FAST, CLASSES)
     variant.path.unlink()
     with pytest.raises(InputError, match="cannot read"):
         profile([variant], maps(1), None, FAST, CLASSES)

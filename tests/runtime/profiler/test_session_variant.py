@@ -13,6 +13,7 @@ from runtime.contract.errors import InputError
 from runtime.profiler.profile import profile
 from runtime.profiler.session_variant import session_variant
 from runtime.profiler.variant import VariantKind
+from runtime.profiler.worker import LabelMap
 from tests.runtime.profiler.fake_variants import FAST
 
 pytest.importorskip("onnx")
@@ -27,7 +28,7 @@ def test_onnx_runtime_is_measured_and_named(tmp_path: Path) -> None:
     assert variant.kind is VariantKind.ONNX
     label = np.random.default_rng(0).integers(0, 4, (16, 32), np.uint8)
     copy = replace(variant, name="copy")
-    report = profile([variant, copy], [("noise", label, None)], None, FAST, CARD.classes)
+    report = profile([variant, copy], [LabelMap("noise", label)], None, FAST, CARD.classes)
     assert report.variants[0].backend == "onnxruntime-cpu"
     assert report.variants[0].threads == 1
     assert report.variants[0].latency.min_ms > 0
@@ -41,7 +42,7 @@ def test_a_damaged_model_is_the_users_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="variant 'bad'"):
         profile(
             [session_variant("bad", path, SessionOptions())],
-            [("x", np.zeros((16, 32), np.uint8), None)],
+            [LabelMap("x", np.zeros((16, 32), np.uint8))],
             None,
             FAST,
             [],
