@@ -30,12 +30,36 @@ def doctor(console: Console) -> None:
     console.line(f"{amiss} problems." if amiss else "No problems. What is missing is needed only for what it names.")
 
 
-@verb(example="lggan inspect camvid.onnx\nlggan inspect camvid.onnx --json")
-@click.argument("file", type=PATH)
-def inspect(console: Console, file: Path) -> None:
-    """Show what a checkpoint, an ONNX model or an engine's record says of itself."""
+@verb(
+    example="lggan inspect camvid.onnx\nlggan inspect camvid.onnx --json\nlggan inspect camvid.safetensors --cost\n"
+    "lggan inspect --cost --preset cityscapes --size 512x1024"
+)
+@click.argument("file", type=PATH, required=False)
+@click.option("--cost", "asks_cost", is_flag=True, help="Parameters and multiplications of its parts instead.")
+@click.option("--preset", "preset_name", metavar="NAME", help="The cost of a preset's network and of its training.")
+@click.option("--size", "picture_size", metavar="HxW", help="Cost at this size.  [default: the model's]")
+def inspect(
+    console: Console, file: Path | None, asks_cost: bool, preset_name: str | None, picture_size: str | None
+) -> None:
+    """Show what a checkpoint, an ONNX model or an engine's record says of itself, or what it costs to run.
+
+    The cost is counted from the network's description, without running it; it needs the extra `train`.
+    """
+    if (file is None) == (preset_name is None):
+        raise click.UsageError("name a file, or --cost and a --preset")
+    if not asks_cost and (preset_name or picture_size):
+        raise click.UsageError("--preset and --size go with --cost")
+    if asks_cost:
+        from commands.costing import show_file_cost, show_preset_cost
+
+        if file is not None:
+            show_file_cost(console, file, picture_size)
+        else:
+            show_preset_cost(console, str(preset_name), picture_size)
+        return
     from runtime.inspection import describe, inspect_file
 
+    assert file is not None
     inspection = inspect_file(file)
     found = plain(inspection)
     console.document("lggan-inspect", {"file": found.pop("kind"), **found})

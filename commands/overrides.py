@@ -14,6 +14,7 @@ def override(
     preset: Preset,
     *,
     size: str | None = None,
+    ngf: int | None = None,
     epochs: tuple[int, int] | None = None,
     batch: int | None = None,
     seed: int | None = None,
@@ -23,6 +24,7 @@ def override(
 
     Args:
         size: ``HEIGHTxWIDTH`` in pixels.
+        ngf: width of the generator; the discriminator keeps the preset's.
         epochs: at full learning rate, and with a falling one.
         batch: examples per step.
         seed: of weights, order, crops and flips.
@@ -32,10 +34,9 @@ def override(
         UsageError: not a size, or one that the generator cannot have.
     """
     if size is not None:
-        match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", size.strip().lower())
-        if match is None:
-            raise UsageError(f"--size {size!r} is no size; write HEIGHTxWIDTH, for example 96x128")
-        preset = resized(preset, int(match.group(1)), int(match.group(2)))
+        preset = resized(preset, *parse_size(size))
+    if ngf is not None:
+        preset = replace(preset, generator=replace(preset.generator, ngf=ngf))
     train = preset.train
     full, decay = epochs or (train.epochs, train.decay_epochs)
     return replace(
@@ -49,3 +50,15 @@ def override(
             perceptual=train.perceptual if perceptual is None else PerceptualFeatures(perceptual),
         ),
     )
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Height and width of ``--size``.
+
+    Raises:
+        UsageError: not a size.
+    """
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text.strip().lower())
+    if match is None:
+        raise UsageError(f"--size {text!r} is no size; write HEIGHTxWIDTH, for example 96x128")
+    return int(match.group(1)), int(match.group(2))

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, relu
 
+from lggan.networks.class_routed import HeadForm
+from lggan.networks.cross_view import ConditionEncoder, SummedLocalBranch
 from lggan.networks.decoder import Decoder
 from lggan.networks.encoder import Encoder
-from lggan.networks.local_branch import ResidualBlock
+from lggan.networks.local_branch import LocalBranch, ResidualBlock
 from lggan.networks.spade import SPADE
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -62,17 +64,22 @@ def folded(generator: ModuleT) -> ModuleT:
     """A rewritten copy of a generator (or a part of one) in evaluation mode; the original is left as it is.
 
     Batch norm goes into SPADE's modulation (`FoldedSPADE`). Biases in front of an instance norm go: the norm subtracts
-    the mean and the bias with it.
+    the mean and the bias with it. The class-specific heads take their dense form, whose graph is the same for every
+    label map.
     """
     rewritten = copy.deepcopy(generator).eval().requires_grad_(False)
     _fold_batch_norms(rewritten)
     for module in rewritten.modules():
         if isinstance(module, Encoder):
             _drop_biases(module.conv1, module.conv2, module.conv3, module.conv4, module.conv5)
+        elif isinstance(module, ConditionEncoder):
+            _drop_biases(module.conv1, module.conv2, module.conv3)
         elif isinstance(module, Decoder):
             _drop_biases(module.up1, module.up2)
         elif isinstance(module, ResidualBlock):
             _drop_biases(module.conv1, module.conv2)
+        elif isinstance(module, LocalBranch | SummedLocalBranch):
+            module.form = HeadForm.DENSE
     return rewritten
 
 

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor
 
-from lggan.networks.generator import LGGANGenerator
+from lggan.networks.build import AnyGenerator
 
 _BUFFERS_AS_THEY_ARE = ("running_mean", "running_var", "num_batches_tracked", "_u", "_v")
 
@@ -19,12 +19,12 @@ class Average:
     With ``decay`` 0 the copy simply follows.
     """
 
-    def __init__(self, generator: LGGANGenerator, decay: float) -> None:
+    def __init__(self, generator: AnyGenerator, decay: float) -> None:
         self.decay = decay
         self.generator = copy.deepcopy(generator).requires_grad_(False)
 
     @torch.no_grad()
-    def update(self, generator: LGGANGenerator, step: int) -> None:
+    def update(self, generator: AnyGenerator, step: int) -> None:
         """Move the copy towards the generator, after step ``step`` (from 0)."""
         keep = min(self.decay, (1 + step) / (10 + step))
         current: dict[str, Tensor] = generator.state_dict()

@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from lggan.checkpoint import deployable, save_generator
-from lggan.data.dataset import Example, PairDataset
+from lggan.data.open import ExampleDataset
 from lggan.data.plan import BatchPlan
 from lggan.preset import Preset
 from lggan.training.distributed import Process
@@ -56,7 +56,7 @@ class TrainingLoop:
         options: TrainOptions,
         process: Process,
         trainer: Trainer,
-        dataset: PairDataset,
+        dataset: ExampleDataset,
         plan: BatchPlan,
         settings: dict[str, Any],
         past: Past,
@@ -96,12 +96,13 @@ class TrainingLoop:
 
     def _steps(self, first: int, total: int, stop: threading.Event) -> Iterator[_Done]:
         shards = self._plan.shards(first, total, self._process.rank, self._process.ranks)
-        loader = DataLoader(
-            self._dataset,
+        loader: DataLoader[Any] = DataLoader(
+            self._dataset,  # type: ignore[arg-type]
             batch_sampler=shards,  # drawn as they are needed: a published run has millions of views
             num_workers=self._options.workers,
+            prefetch_factor=self._options.prefetch if self._options.workers else None,
             pin_memory=self._process.device.type == "cuda",
-            persistent_workers=False,
+            persistent_workers=False,  # one iteration lasts for the whole run, and so do its workers
         )
         before = time.monotonic()
         for step, examples in enumerate(_examples(loader), start=first):
@@ -119,11 +120,7 @@ class TrainingLoop:
 
     def _stops(self, stop: threading.Event) -> bool:
         """Whether any process was asked to stop; all must leave after the same step."""
-        if self._process.ranks == 1:
-            return stop.is_set()
-        flag = torch.tensor([float(stop.is_set())], device=self._process.device)
-        torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
-        return bool(flag.item())
+        return self._process.any_of(stop.is_set())
 
     def _save(self, step: int) -> None:
         path = self._options.output / STATE_FILE
@@ -133,7 +130,7 @@ class TrainingLoop:
         count = min(SAMPLES, len(self._dataset))
         indices = [index * len(self._dataset) // count for index in range(count)]
         path = self._options.output / SAMPLES_FOLDER / f"step_{step:06d}.png"
-        write_samples(path, self._trainer.state.average.generator, self._dataset, indices, self._preset.classes)
+        write_samples(path, self._trainer.task, self._trainer.state.average.generator, self._dataset, indices)
 
     def _finish(self, step: int, terms: dict[str, float]) -> None:
         self._sample(step)
@@ -162,7 +159,7 @@ class TrainingLoop:
         )
 
 
-def _examples(loader: Iterable[Example]) -> Iterator[Example]:
+def _examples(loader: Iterable[Any]) -> Iterator[Any]:
     """The loader's batches. An error of a loading process arrives with its traceback as text: only its end is ours."""
     try:
         yield from loader

@@ -13,8 +13,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lggan.networks.discriminator import MultiScaleDiscriminator
-from lggan.networks.generator import LGGANGenerator
+from lggan.networks.build import AnyGenerator
 from lggan.training.ema import Average
 from runtime.contract.errors import BackendError, InputError
 from runtime.contract.files import sha256_of, write_bytes
@@ -27,8 +26,8 @@ _META = "lggan_state"
 class TrainingState:
     """Everything that changes during training."""
 
-    generator: LGGANGenerator
-    discriminator: MultiScaleDiscriminator
+    generator: AnyGenerator
+    discriminator: nn.Module
     average: Average
     generator_optimizer: Optimizer
     discriminator_optimizer: Optimizer
@@ -59,6 +58,7 @@ class Stretch:
     device: str
     processes: int
     threads: int
+    accumulate: int = 1
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lggan.data.dataset import DataConfig, PairDataset
-from lggan.data.pairs import Pair, find_pairs
+from lggan.data.open import open_dataset
 from lggan.data.plan import BatchPlan
-from lggan.losses.perceptual import PerceptualFeatures, build_perceptual_loss
+from lggan.losses.perceptual import build_perceptual_loss
+from lggan.losses.perceptual_weights import find_perceptual_weights
 from lggan.preset import Preset
 from lggan.training.distributed import process_group
 from lggan.training.interruption import stop_signal
@@ -20,6 +19,7 @@ from lggan.training.journal import FILE as JOURNAL_FILE
 from lggan.training.loop import GENERATOR_FILE, SAMPLES_FOLDER, STATE_FILE, TrainingLoop, TrainResult
 from lggan.training.options import TrainOptions
 from lggan.training.state import Past, Stretch, adopt_networks, restore_state
+from lggan.training.tasks import task_for
 from lggan.training.trainer import Trainer
 from runtime.contract.errors import UsageError
 from runtime.contract.files import sha256_of, write_text
@@ -37,9 +37,9 @@ def train(preset: Preset, options: TrainOptions, progress: Progress | None = Non
 
     Raises:
         InputError: data or state files are bad.
-        UsageError: the folder holds another run; options contradict.
+        UsageError: the folder holds another run; options contradict; the preset's perceptual loss has no weights.
         MissingError: the disk is full, CUDA is absent.
-        BackendError: a loss became NaN or infinite.
+        BackendError: a loss became NaN or infinite; another process died.
     """
     progress = progress or SilentProgress()
     state_path = options.output / STATE_FILE
@@ -47,22 +47,20 @@ def train(preset: Preset, options: TrainOptions, progress: Progress | None = Non
         raise UsageError(f"{options.output} holds a run already; add --resume or choose another --out")
     if options.resume and options.start is not None:
         raise UsageError("--resume continues this folder's run, --start-from begins a new one; give one of them")
-    pairs = find_pairs(options.data, "train", preset.layout)
-    data = _data_config(preset)
-    dataset = PairDataset(pairs, preset.classes, preset.void, data)
-    perceptual = build_perceptual_loss(_perceptual_kind(preset, options), options.perceptual_weights)
-    plan = BatchPlan(len(pairs), preset.train.batch, preset.train.seed, data.slack, preset.train.flip)
+    dataset = open_dataset(preset, options.data, "train")
+    weights = find_perceptual_weights(preset.train.perceptual, options.perceptual_weights)
+    perceptual = build_perceptual_loss(preset.train.perceptual, weights)
+    plan = BatchPlan(len(dataset), preset.train.batch, preset.train.seed, dataset.slack, preset.train.flip)
     total = options.steps or (preset.train.epochs + preset.train.decay_epochs) * plan.steps_per_epoch
-    settings = _settings(preset, options, pairs)
+    settings = _settings(preset, weights, len(dataset))
 
-    with process_group(options.device) as process, stop_signal() as stop:
-        if preset.train.batch % process.ranks:
-            raise UsageError(f"batch {preset.train.batch} cannot be shared by {process.ranks} processes evenly")
+    with process_group(options.device, options.peer_timeout) as process, stop_signal() as stop:
+        _check_shares(preset.train.batch, process.ranks, options.computing.accumulate)
         options.precision.autocast(process.device)  # refuses what the device cannot do, before any work
-        trainer = Trainer(preset, process, options.precision, perceptual)
+        trainer = Trainer(task_for(preset), preset.train, process, options.precision, perceptual, options.computing)
         first, past = _beginning(state_path, options, trainer, settings)
         how = (options.precision.value, process.device.type, process.ranks, torch.get_num_threads())
-        past = past.then(Stretch(first, *how))
+        past = past.then(Stretch(first, *how, options.computing.accumulate))
         if process.leads:
             _remove_leftovers(options.output)
         if process.leads and not options.resume:
@@ -72,37 +70,21 @@ def train(preset: Preset, options: TrainOptions, progress: Progress | None = Non
         return run.go(first, total, stop, progress)
 
 
-def _data_config(preset: Preset) -> DataConfig:
-    generator, train_config = preset.generator, preset.train
-    load_height = train_config.load_height or generator.height
-    load_width = train_config.load_width or generator.width
-    if load_height < generator.height or load_width < generator.width:
+def _check_shares(batch: int, ranks: int, accumulate: int) -> None:
+    if batch % (ranks * accumulate):
         raise UsageError(
-            f"the loading size {load_width}x{load_height} is smaller than the picture, "
-            f"{generator.width}x{generator.height}"
+            f"batch {batch} cannot be shared evenly by {ranks} processes with {accumulate} micro-batches each; "
+            f"choose --batch as a multiple of {ranks * accumulate}, or another --accumulate"
         )
-    return DataConfig(generator.height, generator.width, load_height, load_width, generator.edges)
 
 
-def _perceptual_kind(preset: Preset, options: TrainOptions) -> PerceptualFeatures:
-    """The preset's network; asked for without its weights it is an error, never a silent omission."""
-    kind = preset.train.perceptual
-    if kind is not PerceptualFeatures.NONE and options.perceptual_weights is None:
-        raise UsageError(
-            f"preset {preset.name} trains with {kind.value} features, whose weights do not come with this package; "
-            f"give them with --perceptual-weights FILE, or leave the term out with --perceptual none"
-        )
-    return kind
-
-
-def _settings(preset: Preset, options: TrainOptions, pairs: Sequence[Pair]) -> dict[str, Any]:
+def _settings(preset: Preset, weights: Path | None, examples: int) -> dict[str, Any]:
     """What must be equal for a run to continue: not its length, nor how it is computed (see `Stretch`)."""
     plain = preset.to_dict()
     for name in ("epochs", "decay_epochs"):
         plain["train"].pop(name)
-    weights = options.perceptual_weights
     plain["perceptual_weights_sha256"] = sha256_of(weights) if weights is not None else None
-    plain["examples"] = len(pairs)
+    plain["examples"] = examples
     settings: dict[str, Any] = json.loads(json.dumps(plain))  # what reading it back will give
     return settings
 

@@ -19,6 +19,7 @@ from lggan.preset import Preset, load_preset
 from lggan.training.distributed import Process
 from lggan.training.precision import TrainPrecision
 from lggan.training.state import Past, Stretch, restore_state, save_state
+from lggan.training.tasks import task_for
 from lggan.training.trainer import Trainer
 from runtime.contract.errors import InputError
 
@@ -57,7 +58,8 @@ def saved(trained: Trainer, tmp_path: Path) -> Path:
 
 
 def make_trainer(preset: Preset) -> Trainer:
-    return Trainer(preset, Process(0, 1, torch.device("cpu")), TrainPrecision.FP32, None)
+    alone = Process(0, 1, torch.device("cpu"))
+    return Trainer(task_for(preset), preset.train, alone, TrainPrecision.FP32, None)
 
 
 def test_round_trip(saved: Path, trained: Trainer, preset: Preset) -> None:

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import lggan.training.loop as loop_module
+import lggan.training.semantic_synthesis as task_module
 import lggan.training.trainer as trainer_module
 from lggan.checkpoint import load_generator
 from lggan.losses.perceptual import PerceptualFeatures
@@ -309,7 +310,7 @@ def test_a_second_signal_ends_it_at_once(data: Path, tmp_path: Path, monkeypatch
 @pytest.fixture
 def poisoned(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
     """Makes one term NaN at the given step, counted from 1."""
-    original = trainer_module.generator_terms
+    original = task_module.generator_terms
     calls = 0
 
     def arm(step: int) -> None:
@@ -319,7 +320,7 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]
             found = original(*arguments)  # type: ignore[arg-type]
             return {**found, "classification": found["classification"] * float("nan")} if calls == step else found
 
-        monkeypatch.setattr(trainer_module, "generator_terms", terms)
+        monkeypatch.setattr(task_module, "generator_terms", terms)
 
     yield arm
     monkeypatch.undo()
@@ -410,8 +411,14 @@ def refused(preset: Preset, choice: TrainOptions, error: type[LgganError], match
     assert not (choice.output / "generator.safetensors").exists()
 
 
+_SENSELESS = (
+    ("steps", 0), ("save_every", 0), ("sample_every", -1), ("log_every", 0), ("workers", -1), ("prefetch", 0),
+    ("peer_timeout", 0.0), ("peer_timeout", float("inf")),
+)  # fmt: skip
+
+
 def test_options_without_sense(data: Path, tmp_path: Path) -> None:
-    for name, value in (("steps", 0), ("save_every", 0), ("sample_every", -1), ("log_every", 0), ("workers", -1)):
+    for name, value in _SENSELESS:
         with pytest.raises(UsageError, match=name):
             options(data, tmp_path, **{name: value})
 

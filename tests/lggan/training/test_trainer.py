@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-import lggan.training.trainer as module
+import lggan.training.semantic_synthesis as module
 from lggan.data.dataset import Example
 from lggan.preset import Fakes, Preset
 from lggan.training.distributed import Process
 from lggan.training.precision import TrainPrecision
+from lggan.training.tasks import task_for
 from lggan.training.trainer import Trainer
 from runtime.contract.errors import BackendError, UsageError
 
@@ -22,7 +23,7 @@ ALONE = Process(0, 1, torch.device("cpu"))
 
 
 def make_trainer(preset: Preset, precision: TrainPrecision = TrainPrecision.FP32) -> Trainer:
-    return Trainer(preset, ALONE, precision, None)
+    return Trainer(task_for(preset), preset.train, ALONE, precision, None)
 
 
 @pytest.fixture
@@ -139,7 +140,7 @@ def test_spectral_vectors_move_once_per_pass(tiny_preset: Preset, examples: Exam
     weight = trainer.state.discriminator.scales[0].middle[0].parametrizations.weight
     norm, matrix = weight[0], weight.original.detach().flatten(1).clone()
     v = norm._v.clone()
-    trainer._discriminator_step = lambda *_: {}  # type: ignore[method-assign]
+    trainer._discriminator_half = lambda *_: {}  # type: ignore[method-assign]
     trainer.step(examples, 0, 0)
     u = matrix @ v
     expected = matrix.T @ (u / u.norm())
