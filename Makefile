@@ -14,7 +14,7 @@ PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 READY := $(VENV)/.ready
-SOURCES := cli.py commands runtime engines calibration export lggan tests
+SOURCES := cli.py commands runtime engines calibration export lggan tests benchmarks
 
 .PHONY: help demo test lint build-check setup clean distclean
 
