@@ -176,7 +176,5 @@ def _import_onnx() -> Any:
     try:
         import onnx
     except ImportError as error:
-        raise MissingError(
-            "building an engine needs the package onnx; pip install '.[tensorrt-rtx]'"
-        ) from error
+        raise MissingError("building an engine needs the package onnx; pip install '.[tensorrt-rtx]'") from error
     return onnx

@@ -218,9 +218,7 @@ class GeneratorConfig:
             raise InputError(f"the generator's configuration is not readable: {error}") from error
 
 
-def check_kinds(
-    table: dict[str, Any], *, whole: Sequence[str], switches: Sequence[str] = (), prefix: str = ""
-) -> None:
+def check_kinds(table: dict[str, Any], *, whole: Sequence[str], switches: Sequence[str] = (), prefix: str = "") -> None:
     """Check the types of a table's plain entries; entries that are not named are left to others.
 
     Raises:

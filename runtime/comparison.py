@@ -13,9 +13,7 @@ from runtime.contract.errors import GateError, InputError
 from runtime.contract.progress import Progress, SilentProgress
 from runtime.profiler.worker import LabelMap
 
-Generate = Callable[
-    [NDArray[np.uint8], "NDArray[np.int32] | None", "NDArray[np.uint8] | None"], NDArray[np.uint8]
-]
+Generate = Callable[[NDArray[np.uint8], "NDArray[np.int32] | None", "NDArray[np.uint8] | None"], NDArray[np.uint8]]
 """(label uint8 [H, W], instance int32 [H, W] or None, source uint8 [H, W, 3] or None) -> uint8 [1, H, W, 3]."""
 
 

@@ -154,9 +154,7 @@ def _check_options(card: ModelCard, options: InputOptions) -> None:
             "--source, or give strips and their direction with --strips"
         )
     if not card.wants_source and given:
-        raise UsageError(
-            f"the model {card.name} makes pictures from label maps alone; leave --source and --strips out"
-        )
+        raise UsageError(f"the model {card.name} makes pictures from label maps alone; leave --source and --strips out")
     if options.source is not None and options.strips is not None:
         raise UsageError("strips hold their own source photos; leave --source out")
 

@@ -78,9 +78,7 @@ def test_infer_with_photos(
     assert Image.open(tmp_path / "one.png").size == (12, 8)
 
 
-def test_mistakes(
-    model: Path, folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_mistakes(model: Path, folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     labels, photos = map(str, folders)
     start, end = ["infer", "-q", str(model)], ["-o", str(tmp_path / "out")]
     fails([*start, labels, *end], 2, "--source, or give strips", capsys)

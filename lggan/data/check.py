@@ -101,9 +101,7 @@ def _check_strips(preset: Preset, root: Path, split: str, limit: int | None, pro
     return replace(report, photos=len(strips), labels=len(strips), examples=len(strips))
 
 
-def _each(
-    examine: Callable[[Item], Finding], items: Sequence[Item], advance: Callable[[], None]
-) -> Iterator[Finding]:
+def _each(examine: Callable[[Item], Finding], items: Sequence[Item], advance: Callable[[], None]) -> Iterator[Finding]:
     """Findings in order; decoding releases the interpreter's lock, so threads help."""
     pool = ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1))
     try:

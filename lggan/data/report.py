@@ -187,10 +187,7 @@ class DataReport:
     def faults(self) -> list[Remark]:
         """Of all splits; that one is absent counts only if it is required."""
         return [
-            fault
-            for split in self.splits
-            if not split.absent or split.split in self.required
-            for fault in split.faults
+            fault for split in self.splits if not split.absent or split.split in self.required for fault in split.faults
         ]
 
     @property

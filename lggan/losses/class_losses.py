@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lggan.networks.classification import ClassScores
+from lggan.networks.head_answers import HeadAnswers
 
 
 def classification_loss(classification: ClassScores) -> Tensor:
@@ -22,10 +23,22 @@ def classification_loss(classification: ClassScores) -> Tensor:
     return (each * weight).sum() / weight.sum().clamp(min=1.0)
 
 
-def local_loss(per_class: Tensor, photo: Tensor, masks: Tensor) -> Tensor:
+def local_loss(answers: HeadAnswers, heads: Tensor, photo: Tensor) -> Tensor:
     """Sum over the heads of ``mean |r_c - photo * m_c|``, each mean over all pixels of the batch.
 
-    Shapes: per_class [N, heads, 3, H, W], photo [N, 3, H, W], masks [N, heads, H, W].
+    A head is to paint the photo on its class's pixels and zero elsewhere. Evaluated on the pairs of pixel and head that
+    ``answers`` lists; for all others the head's constant stands in (specification F.4.6).
+
+    Shapes: heads int64 [N, H, W], photo [N, 3, H, W] -> scalar, float32 at least.
     """
-    target = photo.unsqueeze(1) * masks.unsqueeze(2)  # [N, heads, 3, H, W]
-    return (per_class.float() - target.float()).abs().mean(dim=(0, 2, 3, 4)).sum()
+    pixels = heads.numel()
+    places = answers.places()  # [J]
+    painted = photo.permute(0, 2, 3, 1).reshape(pixels, -1)[places]  # [J, 3]
+    own = heads.flatten()[places] == answers.head  # [J]
+    exact = torch.promote_types(answers.values.dtype, torch.float32)
+    listed = (answers.values.to(exact) - painted.to(exact) * own.unsqueeze(1)).abs().sum()
+    elsewhere = torch.full((answers.constant.shape[0],), pixels)  # [K], pixels that a head is not listed with
+    elsewhere.index_add_(0, *answers.blocks.unbind(dim=1), alpha=-1)
+    constants = answers.constant.to(exact).abs().sum(dim=1)  # [K]
+    rest = (elsewhere.to(constants) * constants).sum()
+    return (listed + rest) / (pixels * photo.shape[1])

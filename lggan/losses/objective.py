@@ -38,6 +38,8 @@ def generator_terms(
     """
     pictures = (synthesis.final, synthesis.global_image, synthesis.local_image)
     outputs = discriminate(_pairs(semantics, (*pictures, photo)))
+    assert synthesis.answers is not None  # only the dense form of the heads, for the export, leaves them out
+    assert synthesis.classification is not None
     n = photo.shape[0]
     real = rows(outputs, 3 * n, 4 * n)
     fakes = [rows(outputs, index * n, (index + 1) * n) for index in range(3)]
@@ -46,7 +48,7 @@ def generator_terms(
         "adversarial": weights.adversarial * _total(generator_hinge(fake) for fake in fakes),
         "feature_matching": weights.feature_matching * _total(feature_matching(fake, real) for fake in fakes),
         "classification": weights.classification * classification_loss(synthesis.classification),
-        "local": weights.local * local_loss(synthesis.per_class, photo, synthesis.masks),
+        "local": weights.local * local_loss(synthesis.answers, synthesis.heads, photo),
     }
     if perceptual is not None and weights.perceptual:
         real_features = perceptual.features(photo)

@@ -10,27 +10,30 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from lggan.config import GeneratorConfig
 from lggan.networks.attention import AttentionFusion, fuse
+from lggan.networks.class_routed import HeadForm
 from lggan.networks.classification import ClassFeatureClassifier, ClassScores
 from lggan.networks.encoder import Encoder
 from lggan.networks.global_branch import GlobalBranch
-from lggan.networks.local_branch import LocalBranch, head_masks
+from lggan.networks.head_answers import HeadAnswers
+from lggan.networks.local_branch import LocalBranch, class_map, head_map, head_masks
 from lggan.networks.spade import SPADEResBlock, spectrally_normalised
 
 
 class Synthesis(NamedTuple):
     """What the generator gives. Images are [N, 3, H, W] in (-1, 1).
 
-    ``attention_local`` is [N, 1, H, W], the share of the local image. ``per_class`` [N, heads, 3, H, W], ``masks``
-    [N, heads, H, W] and ``classification`` serve the training losses.
+    ``attention_local`` is [N, 1, H, W], the share of the local image. The rest serves the training losses: ``heads``
+    int64 [N, H, W] says which head paints which pixel (0..K-1, K for none), ``answers`` what each one painted,
+    ``classification`` what the classes' features score (None in cross-view). In the dense form, both are None.
     """
 
     final: Tensor
     global_image: Tensor
     local_image: Tensor
     attention_local: Tensor
-    per_class: Tensor
-    masks: Tensor
-    classification: ClassScores
+    heads: Tensor
+    answers: HeadAnswers | None
+    classification: ClassScores | None
 
 
 class LGGANGenerator(nn.Module):
@@ -45,27 +48,31 @@ class LGGANGenerator(nn.Module):
         self.encoder = Encoder(config)
         self.global_branch = GlobalBranch(config)
         self.local_branch = LocalBranch(config)
-        self.attention = AttentionFusion(config)
+        self.attention = AttentionFusion(config.ngf, config.sau)
         self.classifier = ClassFeatureClassifier(config.ngf, config.scored_heads)
 
     def forward(self, semantics: Tensor) -> Synthesis:
         height, width = semantics.shape[2:]
         if not height % self.config.stride == width % self.config.stride == 0:
             raise ValueError(f"size {height}x{width} is not a multiple of {self.config.stride}")
-        encoding = self.encoder(semantics)
-        masks = head_masks(semantics, self.config.classes, self.config.heads)
-        global_image = self.global_branch(encoding.deep, semantics)
-        local = self.local_branch(encoding.quarter, masks)
-        weight = self.attention(encoding.quarter)
-        classification = self.classifier(local.feature, masks[:, : self.config.scored_heads])
+        for_export = self.local_branch.form is HeadForm.DENSE
+        classes = class_map(semantics, self.config.classes)  # [N, H, W]
+        same_class = classes if self.config.sau.needs_classes else None
+        heads = head_map(classes, self.config.classes, self.config.heads)  # [N, H, W]
+        encoding = self.encoder(semantics, same_class)
+        # Masks straight from the one-hot channels spare the exported graph the way over ids.
+        routes = head_masks(semantics, self.config.classes, self.config.heads) if for_export else heads
+        global_image = self.global_branch(encoding.deep, semantics, same_class)
+        local = self.local_branch(encoding.quarter, routes, same_class)
+        weight = self.attention(encoding.quarter, same_class)
         return Synthesis(
             final=fuse(local.image, global_image, weight),
             global_image=global_image,
             local_image=local.image,
             attention_local=weight,
-            per_class=local.per_class,
-            masks=masks,
-            classification=classification,
+            heads=heads,
+            answers=local.answers,
+            classification=None if for_export else self.classifier(local.feature, heads),
         )
 
 

@@ -59,5 +59,3 @@ class SPADEResBlock(nn.Module):
 def spectrally_normalised(block: SPADEResBlock) -> list[nn.Module]:
     """The convolutions of a block that spectral normalisation applies to in training."""
     return [conv for conv in (block.conv_0, block.conv_1, block.conv_s) if conv is not None]
-
-

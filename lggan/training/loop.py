@@ -154,9 +154,7 @@ class TrainingLoop:
             before = f"{origin['height']}x{origin['width']}"
             state = origin["sha256"][:12]
             lines.insert(0, f"started from a run of {origin['steps']} steps at {before} (state {state})")
-        return replace(
-            self._preset.card(), training=training, licence=self._options.licence, provenance=tuple(lines)
-        )
+        return replace(self._preset.card(), training=training, licence=self._options.licence, provenance=tuple(lines))
 
 
 def _examples(loader: Iterable[Any]) -> Iterator[Any]:

@@ -201,8 +201,10 @@ class _HeadsStandIn(nn.Module):
 class _EqualBlocks(HeadAnswers):
     """One block per picture, whose heads and lengths fake tensors could not tell."""
 
-    def by_block(self) -> list[tuple[int, Tensor]]:
-        return [(0, part) for part in self.values.chunk(self.size[0])]
+    def by_block(self) -> list[tuple[int, Tensor, Tensor]]:
+        count = self.size[0]
+        parts = zip(self.places().chunk(count), self.values.chunk(count), strict=True)
+        return [(0, places, values) for places, values in parts]
 
 
 class _Answers(torch.autograd.Function):

@@ -89,9 +89,7 @@ def _settings(preset: Preset, weights: Path | None, examples: int) -> dict[str, 
     return settings
 
 
-def _beginning(
-    state_path: Path, options: TrainOptions, trainer: Trainer, settings: dict[str, Any]
-) -> tuple[int, Past]:
+def _beginning(state_path: Path, options: TrainOptions, trainer: Trainer, settings: dict[str, Any]) -> tuple[int, Past]:
     """Steps done and past of the run: of the one to continue, of the one to start from, or of none."""
     if options.resume:
         return restore_state(state_path, trainer.state, settings)

@@ -181,9 +181,7 @@ def _open_png(data: bytes, path: str | Path) -> tuple[Image.Image, int]:
     return decode(data, path, ("PNG",)), header.bit_depth
 
 
-def _ids_of_colors(
-    rgb: np.ndarray, classes: Sequence[ClassInfo], void: int | None, path: str | Path
-) -> np.ndarray:
+def _ids_of_colors(rgb: np.ndarray, classes: Sequence[ClassInfo], void: int | None, path: str | Path) -> np.ndarray:
     """Ids from colours; black comes after all classes, so that it is void only where no class is black."""
     if void is None or void < len(classes):
         return ids_of_rgb(rgb, classes, path)

@@ -160,9 +160,7 @@ def test_settings_of_cross_view_translation(name: str) -> None:
 
 
 def test_the_classes_of_strips_are_the_training_classes_of_cityscapes(shared_dir: Path) -> None:
-    rows = [
-        line.split("\t") for line in (shared_dir / "data/cityscapes/classes.tsv").read_text().splitlines()[1:]
-    ]
+    rows = [line.split("\t") for line in (shared_dir / "data/cityscapes/classes.tsv").read_text().splitlines()[1:]]
     listed = {int(row[5]): (row[1], tuple(int(part) for part in row[2:5])) for row in rows if int(row[5]) < 255}
     classes = load_preset("sva").classes
     assert [(info.name, info.color) for info in classes] == [listed[index] for index in range(19)]

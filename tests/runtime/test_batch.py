@@ -80,8 +80,6 @@ def test_smallest_size() -> None:
 
 
 def test_fixed_sizes_of_the_graph() -> None:
-    fixed = replace(
-        CROSS_VIEW_CARD, inputs=(replace(SOURCE, shape=(1, 8, 16, 3)), replace(LABEL, shape=(1, 1, 8, 16)))
-    )
+    fixed = replace(CROSS_VIEW_CARD, inputs=(replace(SOURCE, shape=(1, 8, 16, 3)), replace(LABEL, shape=(1, 1, 8, 16))))
     with pytest.raises(InputError, match=r"source inputs of exactly \[1, 8, 16, 3\], this one is \[2, 8, 12, 3\]"):
         input_batch(fixed, "m", LABELS, source=PHOTOS)

@@ -107,9 +107,7 @@ def write_segmenter(path: Path, toml: str = SEGMENTER_TOML, pool: int = 1) -> Pa
     return _write(path, toml, nodes, {"k": kernel, "b": bias}, output)
 
 
-def _write(
-    path: Path, toml: str, nodes: list, tensors: dict[str, np.ndarray], output: tuple[str, int, list]
-) -> Path:
+def _write(path: Path, toml: str, nodes: list, tensors: dict[str, np.ndarray], output: tuple[str, int, list]) -> Path:
     graph = helper.make_graph(
         nodes,
         "toy",

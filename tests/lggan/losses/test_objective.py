@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from lggan.losses.config import LossWeights
 from lggan.losses.objective import discriminator_terms, generator_terms
 from lggan.losses.perceptual import LayerScale, PerceptualLoss
+from lggan.networks.class_routed import ClassRoutedConv2d
 from lggan.networks.classification import ClassScores
 from lggan.networks.discriminator import MultiScaleDiscriminator
 from lggan.networks.generator import Synthesis
+from lggan.networks.head_answers import to_dense
 
 
 def random_synthesis(seed: int = 0) -> tuple[Synthesis, Tensor, Tensor]:
@@ -22,12 +24,13 @@ def random_synthesis(seed: int = 0) -> tuple[Synthesis, Tensor, Tensor]:
     def uniform(*shape: int) -> Tensor:
         return torch.rand(shape, generator=draw) * 2 - 1
 
-    label = torch.randint(0, 2, (2, 1, 32, 32), generator=draw)
-    masks = torch.cat([label == 0, label == 1], dim=1).float()
+    heads = torch.randint(0, 2, (2, 32, 32), generator=draw)
+    masks = torch.stack([heads == 0, heads == 1], dim=1).float()
     images = [uniform(2, 3, 32, 32).requires_grad_() for _ in range(3)]
-    attention, per_class = uniform(2, 1, 32, 32), uniform(2, 2, 3, 32, 32)
+    answers = ClassRoutedConv2d(2, 4, 3, 7)(uniform(2, 4, 32, 32), heads)
     classification = ClassScores(uniform(2, 2, 2), torch.ones(2, 2))
-    return Synthesis(*images, attention, per_class, masks, classification), masks, uniform(2, 3, 32, 32)
+    synthesis = Synthesis(*images, uniform(2, 1, 32, 32), heads, answers, classification)
+    return synthesis, masks, uniform(2, 3, 32, 32)
 
 
 @pytest.fixture
@@ -61,9 +64,12 @@ def test_generator_terms_by_hand(discriminator: MultiScaleDiscriminator) -> None
             difference = (picture - photo).abs()
             features += 0.5 * difference.mean().item() + 1.0 * 2 * difference[:, :, ::2, ::2].mean().item()
             reconstruction += difference.mean().item()
+        assert synthesis.classification is not None
+        assert synthesis.answers is not None
+        pictures = to_dense(synthesis.answers)
         scores = synthesis.classification.scores.log_softmax(dim=2)
         classification = -(scores[:, 0, 0] + scores[:, 1, 1]).sum().item() / 4
-        local = sum((synthesis.per_class[:, c] - photo * semantics[:, c : c + 1]).abs().mean().item() for c in range(2))
+        local = sum((pictures[:, c] - photo * semantics[:, c : c + 1]).abs().mean().item() for c in range(2))
     expected = {
         "adversarial": 2 * adversarial,
         "feature_matching": 3 * matching,

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from lggan.checkpoint import deployable
-from lggan.config import GeneratorConfig, SauConfig, SauPlacement, SauWindow, UpsamplingDepth
+from lggan.config import GeneratorConfig, SauConfig, SauMask, SauPlacement, SauWindow, UpsamplingDepth
+from lggan.networks.class_routed import HeadForm
 from lggan.networks.encoder import Encoder
 from lggan.networks.generator import LGGANGenerator, add_spectral_norm, fold_spectral_norm
 from lggan.networks.global_branch import NearestDoubling
-from lggan.networks.initialisation import initialise
+from lggan.networks.initialisation import initialise_xavier
 from lggan.networks.semantics import encode_semantics
 from lggan.networks.upsample import SemanticAwareUpsample
 from lggan.preset import load_preset
@@ -61,9 +62,12 @@ def test_shapes_ranges_and_fusion(placement: SauPlacement, depth: UpsamplingDept
         assert all(image.abs().max() < 1 for image in images)
         assert made.attention_local.shape == (2, 1, height, width)
         assert 0 < made.attention_local.min() < made.attention_local.max() < 1
-        assert made.per_class.shape == (2, 3, 3, height, width)
-        assert made.masks.shape == (2, 3, height, width)
-        assert torch.equal(made.masks.sum(dim=1), torch.ones(2, height, width))  # every class has one head
+        assert made.heads.shape == (2, height, width)
+        assert made.heads.unique().tolist() == [0, 1, 2]  # every class has a head, the last two share one
+        assert made.answers is not None
+        assert made.classification is not None
+        assert made.answers.size == (2, height, width)
+        assert made.answers.constant.shape == (3, 3)
         assert made.classification.scores.shape == (2, 2, 2)  # the merged head is not scored
         assert made.classification.present.shape == (2, 2)
         share = made.attention_local.double()
@@ -129,6 +133,23 @@ def test_examples_do_not_influence_each_other_in_evaluation() -> None:
             torch.testing.assert_close(batched[index : index + 1], single, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("mask", list(SauMask))
+def test_both_forms_of_the_heads_make_the_same_pictures(mask: SauMask) -> None:
+    config = small(SauPlacement.DECODERS)
+    torch.manual_seed(0)
+    generator = LGGANGenerator(replace(config, sau=replace(config.sau, mask=mask))).double().eval()
+    nn.init.normal_(generator.local_branch.heads.weight)
+    semantics = semantics_of(config, 64, 64).double()
+    semantics[0, :4, 10:20] = 0  # of no class
+    routed = generator(semantics)
+    generator.local_branch.form = HeadForm.DENSE
+    dense = generator(semantics)
+    assert dense.answers is None
+    assert dense.classification is None
+    for one, other in zip(routed[:5], dense[:5], strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+
+
 def test_every_parameter_gets_a_gradient() -> None:
     """Also those of classes that do not occur: zero, not None."""
     for placement in PLACEMENTS:
@@ -172,11 +193,12 @@ def test_start_grid_of_the_published_sizes() -> None:
         config = load_preset(name).generator
         with torch.device("meta"):
             generator = LGGANGenerator(config)
+            generator.local_branch.form = HeadForm.DENSE  # routes would need the label map's contents
             first = generator.global_branch.blocks[0]
             first.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[1:]))
             made = generator(torch.empty(1, config.semantic_channels, *size))
         assert made.final.shape == (1, 3, *size)
-        assert made.classification.scores.shape[1] == {"cityscapes": 35, "ade20k": 51}[name]
+        assert generator.classifier.linear.out_features == {"cityscapes": 35, "ade20k": 51}[name]
     assert seen == [(1024, 4, 8), (1024, 8, 8)]
 
 
@@ -254,7 +276,7 @@ def test_initial_weights() -> None:
     generator = LGGANGenerator(small())
     add_spectral_norm(generator)
     untouched = {id(conv): conv.parametrizations.weight.original.clone() for conv in spectral_convolutions(generator)}
-    initialise(generator)
+    initialise_xavier(generator)
     for conv in spectral_convolutions(generator):
         assert torch.equal(conv.parametrizations.weight.original, untouched[id(conv)])
     conv = generator.local_branch.tower[0].conv1
