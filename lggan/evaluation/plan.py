@@ -8,12 +8,13 @@ from lggan.evaluation.classification import ClassificationMetric
 from lggan.evaluation.features import FeatureMetric
 from lggan.evaluation.metric import LeftOut, Metric
 from lggan.evaluation.onnx_network import OnnxNetwork
+from lggan.evaluation.paired import PairedMetric
 from lggan.evaluation.perceptual_distance import PerceptualDistance
-from lggan.evaluation.psnr import Psnr
+from lggan.evaluation.psnr import PSNR_DEFINITIONS
 from lggan.evaluation.segmentation_metric import SegmentationMetric
 from lggan.evaluation.segmenter import Segmenter, match_classes
-from lggan.evaluation.sharpness import SharpnessDifference
-from lggan.evaluation.ssim import WINDOW, Ssim
+from lggan.evaluation.sharpness import SHARPNESS_DEFINITIONS
+from lggan.evaluation.ssim import SSIM_DEFINITIONS, WINDOW
 from lggan.task import Task
 from runtime.contract.card import ModelCard
 
@@ -86,13 +87,15 @@ def plan_metrics(card: ModelCard, evaluators: Evaluators, *, photos: bool) -> Pl
 
 
 def _plan_similarity(card: ModelCard, metrics: list[Metric], left_out: list[LeftOut]) -> None:
+    ssim, psnr, sharpness = (
+        PairedMetric(*each) for each in (SSIM_DEFINITIONS, PSNR_DEFINITIONS, SHARPNESS_DEFINITIONS)
+    )
     if card.task != Task.CROSS_VIEW.value:
-        names = (*Ssim.names, *Psnr.names, *SharpnessDifference.names)
-        left_out.append(LeftOut(", ".join(names), _UNPAIRED))
+        left_out.append(LeftOut(", ".join((*ssim.names, *psnr.names, *sharpness.names)), _UNPAIRED))
         return
     if min(card.height, card.width) < WINDOW:
         reason = f"its window is {WINDOW}x{WINDOW}, the pictures are {card.height}x{card.width}"
-        left_out.append(LeftOut(", ".join(Ssim.names), reason))
+        left_out.append(LeftOut(", ".join(ssim.names), reason))
     else:
-        metrics.append(Ssim())
-    metrics += [Psnr(), SharpnessDifference()]
+        metrics.append(ssim)
+    metrics += [psnr, sharpness]

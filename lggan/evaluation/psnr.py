@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
-from lggan.evaluation.metric import Better, Comparison, MetricResult, mean_and_spread
+from lggan.evaluation.paired import Definition
 
 PUBLISHED_SCALE = 128.0**2  # the scripts take values of 0..1 for values of -1..1
 PUBLISHED_FLOOR = 1e-4  # of the scaled error
@@ -30,28 +29,10 @@ def published_psnr(first: np.ndarray, second: np.ndarray) -> float:
     return 10 * math.log10(255.0**2 / max(error, PUBLISHED_FLOOR))
 
 
-class Psnr:
-    """Both forms, as ``psnr`` and ``psnr_published``."""
-
-    names = ("psnr", "psnr_published")
-
-    def __init__(self) -> None:
-        self._common: list[float] = []
-        self._published: list[float] = []
-
-    def add(self, batch: Sequence[Comparison]) -> None:
-        for pair in batch:
-            self._common.append(psnr(pair.generated, pair.photo))
-            self._published.append(published_psnr(pair.generated, pair.photo))
-
-    def results(self) -> tuple[MetricResult, ...]:
-        found = []
-        for name, values, definition in zip(
-            self.names, (self._common, self._published), (_COMMON, _PUBLISHED), strict=True
-        ):
-            mean, spread = mean_and_spread(values)
-            found.append(MetricResult(name, mean, "dB", Better.HIGHER, len(values), definition, spread=spread))
-        return tuple(found)
+PSNR_DEFINITIONS = (
+    Definition("psnr", "dB", _COMMON, psnr),
+    Definition("psnr_published", "dB", _PUBLISHED, published_psnr),
+)
 
 
 def _mean_square(first: np.ndarray, second: np.ndarray) -> float:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
-from lggan.evaluation.metric import Better, Comparison, MetricResult, mean_and_spread
+from lggan.evaluation.paired import Definition
 from lggan.evaluation.psnr import PUBLISHED_FLOOR, PUBLISHED_SCALE
 
 _COMMON = (
@@ -48,28 +47,10 @@ def published_sharpness_difference(first: np.ndarray, second: np.ndarray) -> flo
     return 10 * math.log10(255.0**2 / max(error, PUBLISHED_FLOOR))
 
 
-class SharpnessDifference:
-    """Both forms, as ``sharpness_difference`` and ``sharpness_difference_published``."""
-
-    names = ("sharpness_difference", "sharpness_difference_published")
-
-    def __init__(self) -> None:
-        self._common: list[float] = []
-        self._published: list[float] = []
-
-    def add(self, batch: Sequence[Comparison]) -> None:
-        for pair in batch:
-            self._common.append(sharpness_difference(pair.generated, pair.photo))
-            self._published.append(published_sharpness_difference(pair.generated, pair.photo))
-
-    def results(self) -> tuple[MetricResult, ...]:
-        found = []
-        for name, values, definition in zip(
-            self.names, (self._common, self._published), (_COMMON, _PUBLISHED), strict=True
-        ):
-            mean, spread = mean_and_spread(values)
-            found.append(MetricResult(name, mean, "dB", Better.HIGHER, len(values), definition, spread=spread))
-        return tuple(found)
+SHARPNESS_DEFINITIONS = (
+    Definition("sharpness_difference", "dB", _COMMON, sharpness_difference),
+    Definition("sharpness_difference_published", "dB", _PUBLISHED, published_sharpness_difference),
+)
 
 
 def _gradients(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from lggan.evaluation.metric import Better, Comparison, MetricResult, mean_and_spread
+from lggan.evaluation.paired import Definition
 
 WINDOW, SIGMA = 11, 1.5
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
@@ -41,28 +39,10 @@ def published_ssim(first: np.ndarray, second: np.ndarray) -> float:
     return float(_index(*(np.pad(picture @ _LUMA, border) for picture in (first, second))).mean())
 
 
-class Ssim:
-    """Both forms, as ``ssim`` and ``ssim_published``."""
-
-    names = ("ssim", "ssim_published")
-
-    def __init__(self) -> None:
-        self._common: list[float] = []
-        self._published: list[float] = []
-
-    def add(self, batch: Sequence[Comparison]) -> None:
-        for pair in batch:
-            self._common.append(ssim(pair.generated, pair.photo))
-            self._published.append(published_ssim(pair.generated, pair.photo))
-
-    def results(self) -> tuple[MetricResult, ...]:
-        found = []
-        for name, values, definition in zip(
-            self.names, (self._common, self._published), (_COMMON, _PUBLISHED), strict=True
-        ):
-            mean, spread = mean_and_spread(values)
-            found.append(MetricResult(name, mean, "-1..1", Better.HIGHER, len(values), definition, spread=spread))
-        return tuple(found)
+SSIM_DEFINITIONS = (
+    Definition("ssim", "-1..1", _COMMON, ssim),
+    Definition("ssim_published", "-1..1", _PUBLISHED, published_ssim),
+)
 
 
 def _index(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -9,9 +9,10 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from lggan.evaluation.metric import Comparison
-from lggan.evaluation.psnr import Psnr, psnr, published_psnr
-from lggan.evaluation.sharpness import SharpnessDifference, published_sharpness_difference, sharpness_difference
-from lggan.evaluation.ssim import Ssim, published_ssim, ssim
+from lggan.evaluation.paired import PairedMetric
+from lggan.evaluation.psnr import PSNR_DEFINITIONS, psnr, published_psnr
+from lggan.evaluation.sharpness import SHARPNESS_DEFINITIONS, published_sharpness_difference, sharpness_difference
+from lggan.evaluation.ssim import SSIM_DEFINITIONS, published_ssim, ssim
 
 
 def pictures(seed: int, height: int = 19, width: int = 23) -> tuple[np.ndarray, np.ndarray]:
@@ -129,9 +130,9 @@ def test_means_over_pictures_and_what_the_results_say() -> None:
     label = np.zeros((2, 2), np.uint8)
     pairs = [Comparison(str(seed), *pictures(seed)[::-1], pictures(seed)[0], label) for seed in (0, 1)]
     for metric, function, published, unit in (
-        (Ssim(), ssim, published_ssim, "-1..1"),
-        (Psnr(), psnr, published_psnr, "dB"),
-        (SharpnessDifference(), sharpness_difference, published_sharpness_difference, "dB"),
+        (PairedMetric(*SSIM_DEFINITIONS), ssim, published_ssim, "-1..1"),
+        (PairedMetric(*PSNR_DEFINITIONS), psnr, published_psnr, "dB"),
+        (PairedMetric(*SHARPNESS_DEFINITIONS), sharpness_difference, published_sharpness_difference, "dB"),
     ):
         metric.add(pairs[:1])
         metric.add(pairs[1:])
