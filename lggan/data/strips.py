@@ -134,7 +134,7 @@ def read_groups(grey: np.ndarray, groups: int, lossless: bool, path: str | Path)
         values, counts = np.unique(level[off], return_counts=True)
         order = np.argsort(-counts, kind="stable")[:_SHOWN]
         listed = ", ".join(f"{values[index]} ({counts[index]} px)" for index in order)
-        more = f" and {len(values) - _SHOWN} others" if len(values) > _SHOWN else ""
+        more = f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else ""
         raise InputError(
             f"{path}: {int(off.sum())} of {level.size} pixels of the grey panel are off the grid "
             f"0, {GREY_STEP}, ... {GREY_STEP * groups}: {listed}{more}; the panel must hold {GREY_STEP} x group"

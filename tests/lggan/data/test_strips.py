@@ -107,7 +107,7 @@ def test_levels_off_the_grid_are_named(lossless: bool) -> None:
     else:
         assert read_groups(grey(levels), 6, False, "x.png")[0, 0] == 2  # 25 is as near to 30
     photo = np.random.default_rng(0).integers(0, 256, (10, 10))
-    with pytest.raises(InputError, match=r"off the grid.* and .* others"):
+    with pytest.raises(InputError, match=r"off the grid.* and .* more"):
         read_groups(grey(photo), 6, lossless, "x.png")
 
 
