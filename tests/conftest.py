@@ -19,8 +19,8 @@ SHARED = REPOSITORY.parent / "shared"
 TINY_COLOURS = np.array([[128, 128, 128], [128, 64, 128], [64, 0, 128], [0, 0, 0]], np.uint8)
 
 
-# A shell starts what it runs in the background with Ctrl-C ignored, and every child inherits that; tests of Ctrl-C could
-# then never see it arrive.
+# A shell starts what it runs in the background with Ctrl-C ignored, and every child inherits that; tests of Ctrl-C
+# could then never see it arrive.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
