@@ -6,7 +6,7 @@ segmenter judge each. Run by hand; it takes hours on a CPU:
 
     python benchmarks/upsampling.py --data data/camvid --judge espnet_camvid.pth --out runs/upsampling --epochs 10 6
 
-Finished runs found in the folder are not repeated; interrupted ones are resumed.
+Runs found in the folder are continued, finished ones are not repeated.
 """
 
 from __future__ import annotations
@@ -76,8 +76,6 @@ def _variant(path: Path, lines: dict[str, str]) -> Path:
 
 
 def _train(preset: Path, folder: Path, seed: int, arguments: argparse.Namespace) -> None:
-    if (folder / "generator.safetensors").exists():
-        return
     command = ["train", "--preset", str(preset), "--data", str(arguments.data), "--out", str(folder)]
     command += ["--seed", str(seed), "--precision", arguments.precision, "--sample-every", "100000"]
     command += ["--epochs", *map(str, arguments.epochs)]

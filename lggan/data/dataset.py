@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lggan.data.cache import ExampleCache
 from lggan.data.pairs import Pair
 from lggan.data.plan import View
 from runtime.contract.card import ClassInfo
@@ -50,8 +51,11 @@ class DataConfig:
         return self.load_height - self.height, self.load_width - self.width
 
 
+_Arrays = tuple[np.ndarray, np.ndarray, "np.ndarray | None"]  # photo, label map, instance map, at the loading size
+
+
 class PairDataset(Dataset[Example]):
-    """Examples by `View`; reads each file at most once per process as long as ``cache_bytes`` last.
+    """Examples by `View`; keeps what it read as long as ``cache_bytes`` last (see `ExampleCache`).
 
     Raises (from ``__getitem__``):
         InputError: a file is broken, sizes of photo and label map disagree, ids out of range.
@@ -70,8 +74,7 @@ class PairDataset(Dataset[Example]):
         self._void = void
         self._config = config
         each = config.load_height * config.load_width * (4 + 4 * int(config.instances))
-        self._keep = cache_bytes // max(each, 1)
-        self._cache: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray | None]] = {}
+        self._cache: ExampleCache[_Arrays] = ExampleCache(cache_bytes, each)
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -87,7 +90,7 @@ class PairDataset(Dataset[Example]):
         return self._config.slack
 
     def __getitem__(self, view: View) -> Example:
-        photo, label, instance = self._load(view.index)
+        photo, label, instance = self._cache.get(view.index, lambda: self._load(view.index))
         rows = slice(view.top, view.top + self._config.height)
         columns = slice(view.left, view.left + self._config.width)
         if instance is None:
@@ -102,9 +105,7 @@ class PairDataset(Dataset[Example]):
             torch.from_numpy(instance).unsqueeze(0),
         )
 
-    def _load(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        if index in self._cache:
-            return self._cache[index]
+    def _load(self, index: int) -> _Arrays:
         pair, config = self._pairs[index], self._config
         photo = read_photo(pair.photo)
         label = read_label_map(pair.label, self._classes, self._void)
@@ -118,14 +119,11 @@ class PairDataset(Dataset[Example]):
             if pair.instance is None:
                 raise InputError(f"{pair.label} has no instance map, which this preset's edge channel needs")
             instance = fit_label_map(read_instance_map(pair.instance), config.load_height, config.load_width)
-        example = (
+        return (
             resize_photo(photo, config.load_height, config.load_width),
             fit_label_map(label, config.load_height, config.load_width),
             instance,
         )
-        if len(self._cache) < self._keep:
-            self._cache[index] = example
-        return example
 
 
 def photo_to_unit(photo: Tensor) -> Tensor:

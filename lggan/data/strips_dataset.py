@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lggan.data.cache import ExampleCache
 from lggan.data.dataset import DataConfig
 from lggan.data.plan import View
 from lggan.data.strips import LabelReading, StripConfig, exact_groups, read_groups, read_strip
@@ -37,7 +38,7 @@ _Panels = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # wanted, given
 
 
 class StripDataset(Dataset[CrossViewExample]):
-    """Examples by `View`; reads each strip at most once per process as long as ``cache_bytes`` last.
+    """Examples by `View`; keeps what it read as long as ``cache_bytes`` last (see `ExampleCache`).
 
     All panels share the crop and the mirroring of the view (the published loader would mirror the photos alone).
 
@@ -61,8 +62,8 @@ class StripDataset(Dataset[CrossViewExample]):
         self._strip = strip
         self._nearest = NearestColors(self._classes, strip.tolerance)
         map_bytes = 1 if strip.reading is LabelReading.NEAREST else 3
-        self._keep = cache_bytes // max(config.load_height * config.load_width * (3 + 3 + 1 + map_bytes), 1)
-        self._cache: dict[int, _Panels] = {}
+        each = config.load_height * config.load_width * (3 + 3 + 1 + map_bytes)
+        self._cache: ExampleCache[_Panels] = ExampleCache(cache_bytes, each)
 
     def __len__(self) -> int:
         return len(self._strips)
@@ -78,9 +79,10 @@ class StripDataset(Dataset[CrossViewExample]):
         return self._config.slack
 
     def __getitem__(self, view: View) -> CrossViewExample:
+        panels = self._cache.get(view.index, lambda: self._load(view.index))
         rows = slice(view.top, view.top + self._config.height)
         columns = slice(view.left, view.left + self._config.width)
-        photo, source, guide, group = (panel[rows, columns] for panel in self._load(view.index))
+        photo, source, guide, group = (panel[rows, columns] for panel in panels)
         if guide.ndim == 2:  # ids
             guide = colorize(guide, self._classes)  # [h, w] -> [h, w, 3]
         parts = [photo, source, guide, group[..., None]]
@@ -89,8 +91,6 @@ class StripDataset(Dataset[CrossViewExample]):
         return CrossViewExample(*(torch.from_numpy(np.ascontiguousarray(part)).permute(2, 0, 1) for part in parts))
 
     def _load(self, index: int) -> _Panels:
-        if index in self._cache:
-            return self._cache[index]
         path, height, width = self._strips[index], self._config.load_height, self._config.load_width
         strip = read_strip(path, self._strip.direction)
         if self._strip.reading is LabelReading.NEAREST:
@@ -101,7 +101,4 @@ class StripDataset(Dataset[CrossViewExample]):
         else:
             guide = resize_photo(strip.colors, height, width)
             group = exact_groups(resize_photo(strip.grey, height, width), self._groups)
-        panels = (resize_photo(strip.target, height, width), resize_photo(strip.source, height, width), guide, group)
-        if len(self._cache) < self._keep:
-            self._cache[index] = panels
-        return panels
+        return resize_photo(strip.target, height, width), resize_photo(strip.source, height, width), guide, group
