@@ -33,7 +33,7 @@ def show_file_cost(console: Console, path: Path, picture_size: str | None) -> No
     _show_network(console, f"{path}, one picture of {cost.height}x{cost.width}", cost)
 
 
-def show_preset_cost(console: Console, name: str, picture_size: str | None) -> None:
+def show_preset_cost(console: Console, name: str, picture_size: str | None, sau: str | None) -> None:
     """Parameters and MACs of a preset's networks, and the memory that training them takes."""
     from commands.overrides import override
     from lggan.cost import discriminator_cost, generator_cost
@@ -41,7 +41,7 @@ def show_preset_cost(console: Console, name: str, picture_size: str | None) -> N
     from lggan.training.memory import training_memory
     from lggan.training.precision import TrainPrecision
 
-    preset = override(load_preset(name), size=picture_size)
+    preset = override(load_preset(name), size=picture_size, sau=sau)
     cost = generator_cost(preset.generator)
     judge = discriminator_cost(preset.generator, preset.train.discriminator_width)
     memories = [training_memory(preset, precision) for precision in (TrainPrecision.FP32, TrainPrecision.BF16)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from runtime.command_line import PATH, verb
+from runtime.command_line import PATH, sau_option, verb
 from runtime.console import Console, plain, size
 
 
@@ -38,8 +38,14 @@ def doctor(console: Console) -> None:
 @click.option("--cost", "asks_cost", is_flag=True, help="Parameters and multiplications of its parts instead.")
 @click.option("--preset", "preset_name", metavar="NAME", help="The cost of a preset's network and of its training.")
 @click.option("--size", "picture_size", metavar="HxW", help="Cost at this size.  [default: the model's]")
+@sau_option
 def inspect(
-    console: Console, file: Path | None, asks_cost: bool, preset_name: str | None, picture_size: str | None
+    console: Console,
+    file: Path | None,
+    asks_cost: bool,
+    preset_name: str | None,
+    picture_size: str | None,
+    sau: str | None,
 ) -> None:
     """Show what a checkpoint, an ONNX model or an engine's record says of itself, or what it costs to run.
 
@@ -49,13 +55,15 @@ def inspect(
         raise click.UsageError("name a file, or --cost and a --preset")
     if not asks_cost and (preset_name or picture_size):
         raise click.UsageError("--preset and --size go with --cost")
+    if sau is not None and not (asks_cost and preset_name):
+        raise click.UsageError("--sau goes with --cost and a --preset; a file has its upsampling")
     if asks_cost:
         from commands.costing import show_file_cost, show_preset_cost
 
         if file is not None:
             show_file_cost(console, file, picture_size)
         else:
-            show_preset_cost(console, str(preset_name), picture_size)
+            show_preset_cost(console, str(preset_name), picture_size, sau)
         return
     from runtime.inspection import describe, inspect_file
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from lggan.config import SauPlacement
 from lggan.losses.perceptual import PerceptualFeatures
 from lggan.preset import Preset, resized
 from runtime.contract.errors import UsageError
@@ -15,6 +16,7 @@ def override(
     *,
     size: str | None = None,
     ngf: int | None = None,
+    sau: str | None = None,
     epochs: tuple[int, int] | None = None,
     batch: int | None = None,
     seed: int | None = None,
@@ -25,6 +27,7 @@ def override(
     Args:
         size: ``HEIGHTxWIDTH`` in pixels.
         ngf: width of the generator; the discriminator keeps the preset's.
+        sau: value of `SauPlacement`: where semantic-aware upsampling stands.
         epochs: at full learning rate, and with a falling one.
         batch: examples per step.
         seed: of weights, order, crops and flips.
@@ -37,6 +40,9 @@ def override(
         preset = resized(preset, *parse_size(size))
     if ngf is not None:
         preset = replace(preset, generator=replace(preset.generator, ngf=ngf))
+    if sau is not None:
+        placed = replace(preset.generator.sau, placement=SauPlacement(sau))
+        preset = replace(preset, generator=replace(preset.generator, sau=placed))
     train = preset.train
     full, decay = epochs or (train.epochs, train.decay_epochs)
     return replace(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from runtime.command_line import PATH, device_option, force_option, out_option, verb
+from runtime.command_line import PATH, device_option, force_option, out_option, sau_option, verb
 from runtime.console import Console, duration
 
 
@@ -35,6 +35,7 @@ from runtime.console import Console, duration
 )
 @click.option("--size", "picture_size", metavar="HxW", help="Picture size, height first.  [default: the preset's]")
 @click.option("--ngf", type=click.IntRange(min=1), metavar="N", help="Generator's width.  [default: the preset's]")
+@sau_option
 @click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Examples per step.  [default: the preset's]")
 @click.option("--seed", type=int, metavar="N", help="Of weights, order, crops and flips.  [default: the preset's]")
 @click.option("--perceptual", type=click.Choice(["none", "squeezenet", "vgg19"]), help="Kind of perceptual loss.")
@@ -85,6 +86,7 @@ def train(
     steps: int | None,
     picture_size: str | None,
     ngf: int | None,
+    sau: str | None,
     batch: int | None,
     seed: int | None,
     perceptual: str | None,
@@ -120,6 +122,7 @@ def train(
         load_preset(preset_name),
         size=picture_size,
         ngf=ngf,
+        sau=sau,
         epochs=epochs,
         batch=batch,
         seed=seed,

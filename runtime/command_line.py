@@ -196,6 +196,13 @@ def strips_option(function: Function) -> Function:
     return click.option("--strips", type=click.Choice(["a2g", "g2a"]), help=help_text)(function)
 
 
+def sau_option(function: Function) -> Function:
+    """``--sau``: where semantic-aware upsampling stands in a preset's network."""
+    placements = ["none", "decoders", "encoder", "global"]
+    help_text = "Place of semantic-aware upsampling.  [default: the preset's]"
+    return click.option("--sau", type=click.Choice(placements), help=help_text)(function)
+
+
 def fit_option(function: Function) -> Function:
     """``--fit``: resize label maps by nearest, photos by bicubic."""
     help_text = "Resize label maps (nearest) and photos (bicubic): HEIGHTxWIDTH, or 'model' for the trained size."

@@ -25,6 +25,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     data = write_miniature("tiny", folder / "data", size=(48, 96), splits=("train",))
     arguments = ["train", "--preset", "tiny", "--data", data, "--out", folder / "run", "--steps", 1, "--ngf", 2]
+    arguments += ["--sau", "encoder"]
     arguments += ["--batch", 4, "--accumulate", 2, "--channels-last", "--workers", 1, "--prefetch", 3]
     assert cli.main([*map(str, arguments), "--device", "cpu", "--peer-timeout", "9.5", "-q"]) == 0
     return folder / "run"
@@ -33,6 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_flags_reach_the_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = json.loads((run / "settings.json").read_text())
     assert settings["generator"]["ngf"] == 2
+    assert settings["generator"]["sau"]["placement"] == "encoder"
     assert settings["train"]["discriminator_width"] == load_preset("tiny").train.discriminator_width
     card = document(capsys, "inspect", run / "generator.safetensors")["card"]
     assert card["training"]["past"]["stretches"][0]["accumulate"] == 2  # type: ignore[index]
@@ -60,7 +62,7 @@ def test_the_cost_of_a_checkpoint(run: Path, capsys: pytest.CaptureFixture[str])
     shown = capsys.readouterr().out
     assert "one picture of 32x64" in shown
     assert f"{total['parameters']:,}" in shown
-    assert "local_branch.decoder.up1" in shown
+    assert "encoder.upsample" in shown
 
 
 def test_the_cost_of_a_preset(capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,3 +91,19 @@ def test_the_cost_of_a_preset(capsys: pytest.CaptureFixture[str]) -> None:
 def test_requests_without_sense(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["inspect", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_published_network_by_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without semantic-aware upsampling: the measured figures of the authors' network, less its unused layer."""
+    found = document(capsys, "inspect", "--cost", "--preset", "cityscapes", "--sau", "none")
+    total = found["generator"]["total"]  # type: ignore[index]
+    unused = 1024 * 36 * 9 + 1024
+    assert total["parameters"] + unused == 111_123_495
+    assert round(total["macs"] / 1e9, 2) == 445.91
+    assert found["generator"]["upsamplings"] == []  # type: ignore[index]
+
+
+def test_the_flag_is_for_presets(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["inspect", str(run / "generator.safetensors"), "--cost", "--sau", "none"]) == 2
+    assert "--sau goes with --cost and a --preset" in capsys.readouterr().err
+    assert cli.main(["inspect", "--cost", "--preset", "tiny", "--sau", "somewhere"]) == 2
