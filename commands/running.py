@@ -32,7 +32,8 @@ EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 @verb(
     example="lggan infer camvid.onnx examples/labels -o pictures\n"
-    "lggan infer camvid.onnx street.png -o street_photo.png --fit model",
+    "lggan infer camvid.onnx street.png -o street_photo.png --fit model\n"
+    "lggan infer dayton.onnx data/dayton/test --strips a2g -o pictures",
 )
 @click.argument("model", type=PATH)
 @click.argument("inputs", nargs=-1, required=True, type=PATH, metavar="LABELS...")

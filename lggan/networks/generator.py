@@ -20,7 +20,8 @@ from lggan.networks.spade import SPADEResBlock, spectrally_normalised
 
 
 class Synthesis(NamedTuple):
-    """What the generator gives. Images are [N, 3, H, W] in (-1, 1).
+    """What the generator gives. Images are [N, 3, H, W] in (-1, 1), but that cross-view's local image, a sum over its
+    heads, and with it the final one may lie beyond.
 
     ``attention_local`` is [N, 1, H, W], the share of the local image. The rest serves the training losses: ``heads``
     int64 [N, H, W] says which head paints which pixel (0..K-1, K for none), ``answers`` what each one painted,
