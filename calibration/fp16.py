@@ -17,7 +17,7 @@ from calibration.half import HALF_MAX, HalfFacts, Island, check_typed, to_half
 from runtime.contract.card import ModelCard
 from runtime.contract.errors import GateError, InputError, UsageError
 from runtime.contract.files import write_bytes
-from runtime.contract.onnx_safety import load_checked, read_card, write_card
+from runtime.contract.onnx_safety import load_checked, message_bytes, read_card, write_card
 from runtime.contract.progress import Progress, SilentProgress
 
 
@@ -109,13 +109,14 @@ def convert_fp16(
     card = read_card(model, source)
     if card.precision != "fp32":
         raise InputError(f"{source} is typed {card.precision} already; give the FP32 model that it was made from")
+    card.require_tensorrt_graph(source, "FP16")
     input_bytes = source.stat().st_size
     typed, facts = to_half(model)
     check_typed(typed)
     accuracy = measure(model, typed, card, facts.half_nodes, options.maps, progress)
     _gate(accuracy, options)
     write_card(typed, _typed_card(card, facts, accuracy))
-    data = typed.SerializeToString(deterministic=True)
+    data = message_bytes(typed, source)
     write_bytes(output, data, force=force)
     return Fp16Report(
         output=output,

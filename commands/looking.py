@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from runtime.command_line import PATH, sau_option, verb
+from runtime.command_line import PATH, force_option, sau_option, verb
 from runtime.console import Console, plain, size
 
 
@@ -31,7 +31,8 @@ def doctor(console: Console) -> None:
 
 
 @verb(
-    example="lggan inspect camvid.onnx\nlggan inspect camvid.onnx --json\nlggan inspect camvid.safetensors --cost\n"
+    example="lggan inspect camvid.onnx\nlggan inspect camvid.onnx --html graph.html\n"
+    "lggan inspect camvid.safetensors --cost\n"
     "lggan inspect --cost --preset cityscapes --size 512x1024"
 )
 @click.argument("file", type=PATH, required=False)
@@ -39,6 +40,8 @@ def doctor(console: Console) -> None:
 @click.option("--preset", "preset_name", metavar="NAME", help="The cost of a preset's network and of its training.")
 @click.option("--size", "picture_size", metavar="HxW", help="Cost at this size.  [default: the model's]")
 @sau_option
+@click.option("--html", "page", type=PATH, metavar="PAGE", help="Also write the cost of an ONNX graph as a page.")
+@force_option
 def inspect(
     console: Console,
     file: Path | None,
@@ -46,10 +49,13 @@ def inspect(
     preset_name: str | None,
     picture_size: str | None,
     sau: str | None,
+    page: Path | None,
+    force: bool,
 ) -> None:
     """Show what a checkpoint, an ONNX model or an engine's record says of itself, or what it costs to run.
 
-    The cost is counted from the network's description, without running it; it needs the extra `train`.
+    Of an ONNX model, that includes what its graph multiplies, weighs and writes, as counted when it was exported; the
+    page needs the extra `report`. With --cost, the network's description is counted; that needs the extra `train`.
     """
     if (file is None) == (preset_name is None):
         raise click.UsageError("name a file, or --cost and a --preset")
@@ -57,6 +63,8 @@ def inspect(
         raise click.UsageError("--preset and --size go with --cost")
     if sau is not None and not (asks_cost and preset_name):
         raise click.UsageError("--sau goes with --cost and a --preset; a file has its upsampling")
+    if page is not None and (asks_cost or file is None):
+        raise click.UsageError("--html goes with an ONNX file, without --cost")
     if asks_cost:
         from commands.costing import show_file_cost, show_preset_cost
 
@@ -65,10 +73,17 @@ def inspect(
         else:
             show_preset_cost(console, str(preset_name), picture_size, sau)
         return
+    from commands.graph_view import show_graph, write_graph_page
     from runtime.inspection import describe, inspect_file
 
     assert file is not None
     inspection = inspect_file(file)
+    if page is not None:
+        write_graph_page(inspection, page, force=force)
     found = plain(inspection)
     console.document("lggan-inspect", {"file": found.pop("kind"), **found})
     console.fields(f"{inspection.path}  {size(inspection.size_bytes)}", describe(inspection))
+    show_graph(console, inspection)
+    if page is not None:
+        console.line()
+        console.line(f"page  {page}")

@@ -7,16 +7,35 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runtime.command_line import PATH, force_option, out_option, verb
+from runtime.command_line import (
+    PATH,
+    fit_option,
+    force_option,
+    instances_option,
+    out_option,
+    source_option,
+    strips_option,
+    verb,
+)
 from runtime.console import Console, size
 
 if TYPE_CHECKING:
     from engines.options import ShapeProfile
+    from runtime.profiler.worker import LabelMap
+
+DATA_HELP = "Label maps (or strips) to prove it on: a folder, file or glob; repeatable.  [default: drawn ones]"
 
 
 @verb(extra="export", example="lggan export runs/camvid/generator.safetensors -o camvid.onnx")
 @click.argument("checkpoint", type=PATH)
 @out_option("Model to write, .onnx.")
+@click.option(
+    "--target",
+    type=click.Choice(["tensorrt", "cpu"]),
+    default="tensorrt",
+    show_default=True,
+    help="A graph for TensorRT, which runs everywhere, or the fast one for ONNX Runtime on a CPU.",
+)
 @click.option(
     "--output",
     type=click.Choice(["image", "float"]),
@@ -31,14 +50,42 @@ if TYPE_CHECKING:
     show_default=True,
     help="Upsampling as node with body, as node alone (TensorRT 10.3 to 10.6 with the plugin), or as plain operators.",
 )
+@click.option("--data", type=PATH, multiple=True, metavar="LABELS", help=DATA_HELP)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Take so many of them.  [default: all]")
+@fit_option
+@instances_option
+@source_option
+@strips_option
 @force_option
-def export(console: Console, checkpoint: Path, out: Path, output: str, variant: str, force: bool) -> None:
-    """Write a checkpoint as one ONNX file and prove that it gives PyTorch's pictures."""
+def export(
+    console: Console,
+    checkpoint: Path,
+    out: Path,
+    target: str,
+    output: str,
+    variant: str,
+    data: tuple[Path, ...],
+    limit: int | None,
+    fit: str | None,
+    instances: Path | None,
+    source: Path | None,
+    strips: str | None,
+    force: bool,
+) -> None:
+    """Write a checkpoint as one ONNX file and prove that it gives PyTorch's pictures.
+
+    The proof is made on label maps drawn for it, or on your own with --data: final picture and branches.
+    """
     from export.onnx_export import export_onnx
     from export.options import ExportOptions, OutputKind
+    from export.target import Target
     from export.variants import Variant
+    from runtime.graph_words import macs_text
 
-    options = ExportOptions(output=OutputKind(output), variant=Variant(variant))
+    if not data and (limit, fit, instances, source, strips) != (None,) * 5:
+        raise click.UsageError("--limit, --fit, --instances, --source and --strips say how to read --data; add it")
+    maps = _label_maps(checkpoint, data, limit, fit, instances, source, strips) if data else None
+    options = ExportOptions(Target(target), OutputKind(output), Variant(variant), maps)
     result = export_onnx(checkpoint, out, options, console, force=force)
     console.document("lggan-export", result)
     proof = result.card.verification
@@ -46,6 +93,13 @@ def export(console: Console, checkpoint: Path, out: Path, output: str, variant: 
     console.line(
         f"differs from PyTorch by at most {proof['max_abs']:.1e} in [-1, 1] on {proof['maps']} label maps "
         f"(limit {proof['tolerance']:.0e})"
+    )
+    branches = (f"{name.replace('_', ' ')} {each['max_abs']:.1e}" for name, each in proof["branches"].items())
+    console.line(f"its branches: {', '.join(branches)}")
+    graph = result.graph
+    console.line(
+        f"{macs_text(graph.total().macs)} for a picture of {graph.height}x{graph.width} ({graph.label_map}), "
+        f"as published {macs_text(graph.published_macs)}; lggan inspect {result.path} tells where"
     )
 
 
@@ -115,6 +169,28 @@ def build(
     for warning in record.warnings:
         console.note(f"TensorRT: {warning}")
     console.note(record.statement)
+
+
+def _label_maps(
+    checkpoint: Path,
+    data: tuple[Path, ...],
+    limit: int | None,
+    fit: str | None,
+    instances: Path | None,
+    source: Path | None,
+    strips: str | None,
+) -> list[LabelMap]:
+    """The label maps to prove an export on, read as `lggan infer` reads them."""
+    from commands.models import card_of
+    from runtime.contract.strips import Direction
+    from runtime.inference import parse_fit
+    from runtime.input_files import InputOptions
+    from runtime.label_maps import load_label_maps
+
+    card = card_of(checkpoint)
+    direction = Direction(strips) if strips else None
+    options = InputOptions(parse_fit(fit, card) if fit else None, instances, source, direction)
+    return load_label_maps(data, card, options, limit=limit)
 
 
 def _shape_profile(shape: str | None, smallest: str | None, largest: str | None) -> ShapeProfile | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,6 @@ from runtime.command_line import (
 from runtime.console import Column, Console, plain, size
 
 if TYPE_CHECKING:
-    from runtime.comparison import Difference
     from runtime.profiler.report import ProfileReport
 
 LABELS_HELP = "Label maps (or strips): a folder, file or glob; repeatable."
@@ -136,12 +134,18 @@ def profile(
     console.line(f"report {page}")
 
 
-@verb(example="lggan verify camvid.safetensors camvid.onnx --data examples/labels --max-difference 1")
+@verb(
+    example="lggan verify camvid.safetensors camvid.onnx --data examples/labels\n"
+    "lggan verify camvid.onnx camvid.fp16.onnx --data examples/labels --min-psnr 35",
+)
 @click.argument("first", type=PATH)
 @click.argument("second", type=PATH)
 @click.option("--data", type=PATH, required=True, multiple=True, metavar="LABELS", help=LABELS_HELP)
 @click.option("--max-difference", type=click.IntRange(0, 255), metavar="LEVELS", help="Exit code 1 above it.")
-@click.option("--min-psnr", type=float, metavar="DB", help="Exit code 1 below it.")
+@click.option("--min-psnr", type=float, metavar="DB", help="Exit code 1 for any picture below it.")
+@click.option(
+    "--tolerance", type=click.FloatRange(min=0), metavar="X", help="Exit code 1 above it, between float pictures."
+)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Take so many label maps.  [default: all]")
 @fit_option
 @instances_option
@@ -156,6 +160,7 @@ def verify(
     data: tuple[Path, ...],
     max_difference: int | None,
     min_psnr: float | None,
+    tolerance: float | None,
     limit: int | None,
     fit: str | None,
     instances: Path | None,
@@ -164,32 +169,21 @@ def verify(
     device: str,
     threads: int | None,
 ) -> None:
-    """Compare the pictures of two models, in levels of 0..255: checkpoints (PyTorch) and ONNX files."""
-    from commands.models import card_of, open_model
-    from runtime.comparison import check_limits, compare
-    from runtime.contract.strips import Direction
-    from runtime.inference import parse_fit
-    from runtime.input_files import InputOptions
-    from runtime.label_maps import load_label_maps
+    """Compare the pictures of two models: checkpoints (PyTorch) and ONNX files, in any combination.
 
-    card = card_of(first)
-    options = InputOptions(
-        parse_fit(fit, card) if fit else None, instances, source, Direction(strips) if strips else None
-    )
-    label_maps = load_label_maps(data, card, options, limit=limit)
-    one, other = (open_model(path, device, threads) for path in (first, second))
-    result = compare(one.generate, other.generate, label_maps, console)
-    failed = check_limits(result, max_levels=max_difference, min_psnr=min_psnr)
-    backends = {str(first): one.backend, str(second): other.backend}
-    pictures = [{"name": name, **plain(each)} for name, each in result.pictures]
-    figures = {"overall": result.overall, "pictures": pictures}
-    console.document("lggan-verify", {"backends": backends, "passed": not failed, **figures})
-    columns = [Column("label map"), *(Column(title, right=True) for title in ("largest", "mean", "PSNR dB"))]
-    rows = [[name, *_difference(each)] for name, each in (*result.pictures, ("all", result.overall))]
-    console.table(columns, rows)
-    console.line(f"{first} ({one.backend}) and {second} ({other.backend}), in levels of 0..255")
-    if failed:
-        raise failed
+    Without limits of your own: 1 level and, where both give floats, 0.001 between FP32 models; 30 dB otherwise.
+    """
+    from commands.verifying import VerifyRequest, show_verification, verify_models
+    from runtime.comparison import Limits
+    from runtime.contract.strips import Direction
+
+    limits = Limits(max_difference, min_psnr, tolerance)
+    direction = Direction(strips) if strips else None
+    request = VerifyRequest(first, second, data, limits, limit, fit, instances, source, direction, device, threads)
+    found = verify_models(request, console)
+    show_verification(request, found, console)
+    if found.failure:
+        raise found.failure
 
 
 @verb(extra="dev", example="lggan demo -o demo")
@@ -232,8 +226,3 @@ def _show_profile(console: Console, report: ProfileReport) -> None:
         console.line(line)
     for diagnosis in report.diagnoses:
         console.note(f"{', '.join(diagnosis.variants) or 'measurement'}: {diagnosis.message}")
-
-
-def _difference(difference: Difference) -> tuple[str, str, str]:
-    psnr = f"{difference.psnr_db:.1f}" if math.isfinite(difference.psnr_db) else "identical"
-    return str(difference.max_levels), f"{difference.mean_levels:.4f}", psnr

@@ -15,7 +15,7 @@ from engines.record import EngineRecord, SauImplementation, record_path
 from runtime.contract.card import ModelCard, TensorInfo
 from runtime.contract.errors import GateError, InputError, MissingError, UsageError
 from runtime.contract.files import atomic_path, sha256_of, write_text
-from runtime.contract.onnx_safety import load_checked, read_card
+from runtime.contract.onnx_safety import load_checked, message_bytes, read_card
 from runtime.contract.progress import Progress, SilentProgress
 
 SUFFIX = ".engine"
@@ -66,6 +66,7 @@ def build_engine(
     onnx = _import_onnx()
     message = load_checked(model, onnx)
     card = read_card(message, model)
+    card.require_tensorrt_graph(model, "TensorRT")
     profile = options.profile or ShapeProfile.of_card(card)
     profile.check(card.stride, card.smallest_side)
     nodes = sum((node.domain, node.op_type) == ("lggan", "SemanticAwareUpsample") for node in message.graph.node)
@@ -78,7 +79,7 @@ def build_engine(
             profile=_input_shapes(card, message, profile, model),
             log=None if log is None else log.resolve(),
         )
-        facts = run_child(job, message.SerializeToString(), progress)
+        facts = run_child(job, message_bytes(message, model), progress)
         if card.precision == "fp16" and not facts.convolutions.get("fp16"):
             raise GateError(
                 f"{model} says fp16, but TensorRT-RTX's network has convolutions in {dict(facts.convolutions)}"

@@ -12,7 +12,8 @@ from collections import Counter
 import onnx
 from onnx import helper
 
-from export.names import BATCH, HEIGHT, IMAGE, SOURCE, WIDTH
+from export.branches import Branch
+from export.names import BATCH, HEIGHT, INSTANCE, LABEL, SOURCE, WIDTH
 from export.opset import IR_VERSION
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
@@ -87,5 +88,5 @@ def _interface(value: onnx.ValueInfoProto) -> onnx.ValueInfoProto:
     tensor = value.type.tensor_type
     if value.name == SOURCE:
         return helper.make_tensor_value_info(value.name, tensor.elem_type, [BATCH, HEIGHT, WIDTH, 3])
-    channels = 3 if value.name == IMAGE else 1
+    channels = 1 if value.name in (LABEL, INSTANCE, Branch.ATTENTION_LOCAL.value) else 3
     return helper.make_tensor_value_info(value.name, tensor.elem_type, [BATCH, channels, HEIGHT, WIDTH])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from runtime.contract.batch import InputBatch
 from runtime.contract.card import ModelCard
+from runtime.contract.errors import InputError
+from runtime.contract.labels import check_label_map
+from runtime.profiler.worker import LabelMap
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,25 @@ def built_in(card: ModelCard) -> list[CheckInput]:
     ]
 
 
-def from_maps(maps: list[np.ndarray], card: ModelCard) -> list[CheckInput]:
-    """One batch per given label map, uint8 [H, W]; instances and photos are made up where the model wants them."""
-    return [_check_input(f"given map {index}", [label], card) for index, label in enumerate(maps, start=1)]
+def from_maps(maps: Sequence[LabelMap | np.ndarray], card: ModelCard) -> list[CheckInput]:
+    """One batch per given label map; a bare array, uint8 [H, W], is called ``given map 1`` and so on.
+
+    Instance maps and photos that the model wants and that are not given are made up.
+
+    Raises:
+        InputError: a label map that cannot enter the model, see `check_label_map`; or none at all.
+    """
+    if not maps:
+        raise InputError("there is no label map to compare PyTorch with ONNX Runtime on; name one, or leave the choice")
+    checks = []
+    for index, given in enumerate(maps, start=1):
+        entry = LabelMap(f"given map {index}", given) if isinstance(given, np.ndarray) else given
+        check_label_map(entry.label, card, entry.name)
+        made_up = _check_input(entry.name, [entry.label], card)
+        instance = made_up.instance if entry.instance is None else entry.instance[None, None]  # [1, 1, H, W]
+        source = made_up.source if entry.source is None else entry.source[None]  # [1, H, W, 3]
+        checks.append(CheckInput(entry.name, made_up.label, instance, source))
+    return checks
 
 
 def single_class(card: ModelCard) -> CheckInput:

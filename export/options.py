@@ -8,7 +8,9 @@ from enum import Enum
 
 import numpy as np
 
+from export.target import Target
 from export.variants import Variant
+from runtime.profiler.worker import LabelMap
 
 
 class OutputKind(str, Enum):
@@ -28,12 +30,15 @@ class ExportOptions:
     """Options of `export.onnx_export.export_onnx`.
 
     Attributes:
+        target: see `export.target.Target`.
         output: see `OutputKind`.
         variant: see `export.variants.Variant`.
-        maps: label maps to compare PyTorch with ONNX Runtime on, uint8 [H, W] each, ids below K, sides
-            multiples of the model's stride; None for the built-in ones (`export.layouts`).
+        maps: label maps to compare PyTorch with ONNX Runtime on, ids below K, sides multiples of the model's stride;
+            a bare array, uint8 [H, W], is a label map alone. Instance maps and photos that the model wants and that are
+            not given are made up. None for the built-in maps (`export.layouts`).
     """
 
+    target: Target = Target.TENSORRT
     output: OutputKind = OutputKind.IMAGE
     variant: Variant = Variant.FULL
-    maps: Sequence[np.ndarray] | None = None
+    maps: Sequence[LabelMap | np.ndarray] | None = None

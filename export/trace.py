@@ -14,8 +14,9 @@ from onnxscript.values import Op, Opset
 from torch.export import Dim
 
 from export.graph_module import PictureGraph, ViewsToPicture
-from export.names import IMAGE, INSTANCE, LABEL, SOURCE
+from export.names import INSTANCE, LABEL, SOURCE
 from export.opset import OPSET
+from export.rewrites.operators import OPERATORS
 from export.sau_function import ATTRIBUTES, DOMAIN, DOMAIN_VERSION, OP_TYPE, PLUGIN_NAMESPACE, PLUGIN_VERSION
 from runtime.contract.errors import BackendError
 
@@ -38,9 +39,12 @@ def trace(module: PictureGraph) -> onnx.ModelProto:
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=list(example),
-                output_names=[IMAGE],
+                output_names=module.outputs.names,
                 dynamic_shapes=free,
-                custom_translation_table={torch.ops.lggan.semantic_aware_upsample.default: _upsampling_node()},
+                custom_translation_table={
+                    torch.ops.lggan.semantic_aware_upsample.default: _upsampling_node(),
+                    **{operator.torch_op: operator.translation() for operator in OPERATORS},
+                },
                 verbose=False,
             )
     except torch.onnx.OnnxExporterError as error:

@@ -17,7 +17,9 @@ from typing import Any, BinaryIO
 from runtime.contract.card import CARD_KEY, CROSS_VIEW, MAX_CARD_BYTES, SEMANTIC_SYNTHESIS, ModelCard
 from runtime.contract.errors import InputError, MissingError
 from runtime.contract.files import sha256_of
-from runtime.contract.onnx_wire import check_model_file
+from runtime.contract.graph_report import GRAPH_KEY, GraphReport
+from runtime.contract.onnx_census import Census, metadata_entry, take_census
+from runtime.contract.onnx_wire import ModelFile, read_model
 
 _MAX_HEADER = 100_000_000  # bytes; the safetensors library refuses longer ones, too
 _MAX_RECORD = 1 << 24
@@ -48,6 +50,10 @@ class Inspection:
         card: the model card inside; None in a record that carries none.
         facts: further readings by name, in the order to be shown: tensors and parameters of a checkpoint, the entries
             of a record.
+        graph: what an ONNX file's graph costs, counted when it was exported; None elsewhere, and in files of versions
+            that did not count.
+        graph_problem: why there is no ``graph`` in an ONNX file, with the cure; empty where there is one.
+        census: operators and weights of an ONNX file; None elsewhere.
     """
 
     path: Path
@@ -56,6 +62,9 @@ class Inspection:
     sha256: str
     card: ModelCard | None
     facts: dict[str, Any] = field(default_factory=dict)
+    graph: GraphReport | None = None
+    graph_problem: str = ""
+    census: Census | None = None
 
 
 def inspect_file(path: str | Path) -> Inspection:
@@ -81,6 +90,7 @@ def inspect_file(path: str | Path) -> Inspection:
         )
     card: ModelCard | None
     facts: dict[str, Any] = {}
+    census, graph, problem = None, None, ""
     with _opened(path) as stream:
         size = os.fstat(stream.fileno()).st_size
         if suffix == ".safetensors":
@@ -91,10 +101,12 @@ def inspect_file(path: str | Path) -> Inspection:
             card, facts = _record(stream.read(_MAX_RECORD + 1), path)
         elif suffix == ".onnx":
             kind = FileKind.ONNX
-            _, card = check_model_file(path)
+            model = read_model(path)
+            card, census = model.card, take_census(model, path)
+            graph, problem = _graph_report(model, path)
         else:
             raise InputError(f"{path} is none of ours; name a .safetensors, an .onnx, an engine or its .json record")
-    return Inspection(path, kind, size, sha256_of(path), card, facts)
+    return Inspection(path, kind, size, sha256_of(path), card, facts, graph, problem, census)
 
 
 def describe(inspection: Inspection) -> list[tuple[str, str]]:
@@ -147,6 +159,17 @@ def _short(value: object) -> str:
     else:
         text = "none" if value is None else str(value)
     return text if len(text) <= _SHORT else f"{text[: _SHORT - 1]}…"
+
+
+def _graph_report(model: ModelFile, path: Path) -> tuple[GraphReport | None, str]:
+    """The account in an ONNX file, or why there is none; what else the file says is worth showing without it."""
+    text = metadata_entry(model, path, GRAPH_KEY)
+    if text is None:
+        return None, f"{path.name} has no account of its cost; export it again with this version"
+    try:
+        return GraphReport.from_json(text), ""
+    except InputError as error:
+        return None, f"{error}; export {path.name} again with this version"
 
 
 @contextmanager

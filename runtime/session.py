@@ -12,7 +12,7 @@ from runtime.backends.onnxruntime_cpu import OnnxRuntimeCpu
 from runtime.contract.batch import input_batch
 from runtime.contract.card import CROSS_VIEW, SEMANTIC_SYNTHESIS, ModelCard
 from runtime.contract.errors import BackendError, InputError, MissingError, UsageError
-from runtime.contract.onnx_wire import check_model_file
+from runtime.contract.onnx_wire import read_model
 
 _ENGINE_SUFFIXES = (".engine", ".plan", ".trt", ".rtx")
 _CHECKPOINT_SUFFIXES = (".safetensors",)
@@ -67,9 +67,9 @@ class Session:
                 f"the device {options.device.value} is not available: this version runs models on the CPU, "
                 "with ONNX Runtime; use --device cpu"
             )
-        model, card = check_model_file(path)
-        _check_interface(card, path)
-        return cls(card, OnnxRuntimeCpu(model, card, path, options.threads), path)
+        model = read_model(path)
+        _check_interface(model.card, path)
+        return cls(model.card, OnnxRuntimeCpu(model.data, model.card, path, options.threads, model.external), path)
 
     @property
     def backend(self) -> str:

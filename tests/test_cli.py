@@ -301,7 +301,9 @@ def test_inspect_shows_the_card(model: Path, capsys: pytest.CaptureFixture[str])
 
 def test_verify_equal_models(model: Path, labels: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["verify", str(model), str(model), "--data", str(labels), "--max-difference", "0"]) == 0
-    assert "identical" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "identical" in text
+    assert "worst: 0.png; allowed: 0 levels" in text
 
 
 def test_verify_answers_no_with_exit_code_1(
@@ -320,12 +322,17 @@ def test_verify_answers_no_with_exit_code_1(
     assert content["overall"]["max_levels"] == 150
     assert content["overall"]["mean_levels"] == pytest.approx(75)
     assert content["overall"]["psnr_db"] == pytest.approx(10 * np.log10(255**2 / ((75**2 + 150**2) / 3)))
+    assert content["overall"]["floats"] is None  # one of the two gives bytes
     assert content["pictures"][0]["psnr_db"] is None  # equal
+    assert content["worst"] == "2.png"
+    assert content["limits"] == {"max_levels": 150, "min_psnr": None, "max_abs": None}
     assert cli.main([*arguments, "--max-difference", "149"]) == 1
     said = capsys.readouterr()
     assert json.loads(said.out)["passed"] is False
-    assert "the largest difference is 150 levels, 149 were allowed" in said.err
+    assert "the largest difference is 150 levels (2.png), 149 were allowed" in said.err
     assert cli.main([*arguments, "--min-psnr", "20"]) == 1
+    assert cli.main(arguments) == 1  # without limits: one level between two FP32 models
+    assert "150 levels (2.png), 1 were allowed" in capsys.readouterr().err
 
 
 def test_verify_wants_instance_maps_where_the_model_does(

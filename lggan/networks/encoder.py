@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from torch import Tensor, nn
-from torch.nn.functional import instance_norm, pad, relu
+from torch.nn.functional import instance_norm, relu
 
 from lggan.config import GeneratorConfig, SauPlacement
 from lggan.networks.upsample import SemanticAwareUpsample
@@ -27,7 +27,7 @@ class Encoder(nn.Module):
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         width = config.ngf
-        self.conv1 = nn.Conv2d(config.semantic_channels, width, 7)
+        self.conv1 = nn.Conv2d(config.semantic_channels, width, 7, padding=3, padding_mode="reflect")
         self.conv2 = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
         self.conv3 = nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1)
         self.conv4 = nn.Conv2d(4 * width, config.width_of(8), 3, stride=2, padding=1)
@@ -39,7 +39,7 @@ class Encoder(nn.Module):
         )
 
     def forward(self, semantics: Tensor, classes: Tensor | None = None) -> Encoding:
-        x = relu(instance_norm(self.conv1(pad(semantics, (3, 3, 3, 3), mode="reflect"))))  # [N, ngf, H, W]
+        x = relu(instance_norm(self.conv1(semantics)))  # [N, ngf, H, W]
         x = relu(instance_norm(self.conv2(x)))  # [N, 2 ngf, H/2, W/2]
         quarter = relu(instance_norm(self.conv3(x)))  # [N, 4 ngf, H/4, W/4]
         if self.upsample is not None:

@@ -56,16 +56,26 @@ class LGGANGenerator(nn.Module):
         height, width = semantics.shape[2:]
         if not height % self.config.stride == width % self.config.stride == 0:
             raise ValueError(f"size {height}x{width} is not a multiple of {self.config.stride}")
-        for_export = self.local_branch.form is HeadForm.DENSE
         classes = class_map(semantics, self.config.classes)  # [N, H, W]
+        if self.local_branch.form is HeadForm.DENSE:
+            # Masks straight from the one-hot channels spare the exported graph the way over ids.
+            return self.synthesise(semantics, classes, head_masks(semantics, self.config.classes, self.config.heads))
+        return self.synthesise(semantics, classes, head_map(classes, self.config.classes, self.config.heads))
+
+    def synthesise(self, layout: Tensor, classes: Tensor, routes: Tensor) -> Synthesis:
+        """The branches and their fusion.
+
+        Args:
+            layout: what the encoder and the global branch read, [N, S, H, W]: the one-hot map (+ edges).
+            classes: of each pixel, int64 [N, H, W], 0..K-1, K for none.
+            routes: what the local branch's heads read: see `LocalBranch`.
+        """
         same_class = classes if self.config.sau.needs_classes else None
-        heads = head_map(classes, self.config.classes, self.config.heads)  # [N, H, W]
-        encoding = self.encoder(semantics, same_class)
-        # Masks straight from the one-hot channels spare the exported graph the way over ids.
-        routes = head_masks(semantics, self.config.classes, self.config.heads) if for_export else heads
-        global_image = self.global_branch(encoding.deep, semantics, same_class)
+        encoding = self.encoder(layout, same_class)
+        global_image = self.global_branch(encoding.deep, layout, same_class)
         local = self.local_branch(encoding.quarter, routes, same_class)
         weight = self.attention(encoding.quarter, same_class)
+        heads = head_map(classes, self.config.classes, self.config.heads)
         return Synthesis(
             final=fuse(local.image, global_image, weight),
             global_image=global_image,
@@ -73,7 +83,7 @@ class LGGANGenerator(nn.Module):
             attention_local=weight,
             heads=heads,
             answers=local.answers,
-            classification=None if for_export else self.classifier(local.feature, heads),
+            classification=None if local.answers is None else self.classifier(local.feature, heads),
         )
 
 

@@ -24,14 +24,22 @@ class OnnxRuntimeCpu:
 
     name = "onnxruntime-cpu"
 
-    def __init__(self, model: bytes, card: ModelCard, path: Path, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        model: bytes,
+        card: ModelCard,
+        path: Path,
+        threads: int | None = None,
+        external: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
         """Load ``model``.
 
         Args:
-            model: the bytes of the ONNX file, checked to be self-contained; the file itself is not opened again.
+            model: the bytes of the ONNX file, which was checked; neither it nor a file beside it is opened again.
             card: the card of the model; inputs and outputs of the graph must be those that it names.
             path: what messages call the model.
             threads: threads of one call; None for `physical_cores`.
+            external: weights that the file keeps in another one, by name (`runtime.contract.onnx_wire.read_model`).
 
         Raises:
             UsageError: an impossible number of threads.
@@ -46,6 +54,10 @@ class OnnxRuntimeCpu:
         settings.intra_op_num_threads = self.threads
         settings.inter_op_num_threads = 1
         settings.log_severity_level = _ONLY_FATAL
+        # ONNX Runtime does not copy them: they live as long as the session
+        self._external = [library.OrtValue.ortvalue_from_numpy(array) for array in (external or {}).values()]
+        if external:
+            settings.add_external_initializers(list(external), self._external)
         try:
             # enable_fallback=0: no second try on another provider, and no banner on stdout about it
             session: Any = library.InferenceSession(model, settings, providers=[_PROVIDER], enable_fallback=0)
@@ -75,6 +87,7 @@ class OnnxRuntimeCpu:
     def close(self) -> None:
         """Free the model."""
         self._session = None
+        self._external = []
 
 
 def physical_cores() -> int:

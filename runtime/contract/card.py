@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from runtime.contract.errors import InputError
@@ -20,6 +21,8 @@ MAX_CLASSES = 256
 MAX_SIDE = 16384
 SEMANTIC_SYNTHESIS = "semantic-synthesis"
 CROSS_VIEW = "cross-view"
+TENSORRT = "tensorrt"
+CPU = "cpu"
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class ModelCard:
         instances: whether a second input with instance ids is wanted (edge channel).
         inputs, outputs: of the exported graph; empty in a checkpoint.
         precision: ``fp32`` or ``fp16`` ...: the types written into the graph.
+        target: what the graph was exported for, `TENSORRT` or `CPU`; a checkpoint and a graph of an earlier version,
+            which ran everywhere, count as the first.
         generator: the generator's configuration, as `lggan.config.GeneratorConfig` or
             `lggan.cross_view_config.CrossViewConfig` wrote it.
         training: data, steps, seeds and figures of the training, free form.
@@ -75,6 +80,7 @@ class ModelCard:
     inputs: tuple[TensorInfo, ...] = ()
     outputs: tuple[TensorInfo, ...] = ()
     precision: str = "fp32"
+    target: str = TENSORRT
     generator: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     provenance: tuple[str, ...] = ()
@@ -97,6 +103,18 @@ class ModelCard:
     def smallest_side(self) -> int:
         """Least height and width of a label map, pixels: below it, the network would reflect more than there is."""
         return 2 * self.stride if self.task == CROSS_VIEW else self.stride
+
+    def require_tensorrt_graph(self, path: str | Path, purpose: str) -> None:
+        """Refuse a graph that was exported for the CPU.
+
+        Raises:
+            InputError: its shapes depend on the label map, and what was a convolution there is one no more.
+        """
+        if self.target == CPU:
+            raise InputError(
+                f"{path} was exported for ONNX Runtime on a CPU (--target cpu), which {purpose} cannot use; "
+                "export the checkpoint again with --target tensorrt"
+            )
 
     def to_json(self) -> str:
         """The card as one line of JSON with sorted keys (equal cards give equal bytes)."""
@@ -135,6 +153,7 @@ class ModelCard:
                 inputs=tuple(_tensor(t) for t in raw["inputs"]),
                 outputs=tuple(_tensor(t) for t in raw["outputs"]),
                 precision=_text(raw["precision"]),
+                target=_one_of(raw.get("target", TENSORRT), (TENSORRT, CPU)),
                 generator=_object(raw["generator"]),
                 training=_object(raw["training"]),
                 provenance=tuple(_text(line) for line in raw["provenance"]),
@@ -158,6 +177,12 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not a text")
     return value
+
+
+def _one_of(value: object, known: tuple[str, ...]) -> str:
+    if value not in known:
+        raise ValueError(f"{value!r} is none of {', '.join(known)}")
+    return _text(value)
 
 
 def _integer(value: object, low: int, high: int) -> int:

@@ -2,8 +2,8 @@
 
 An ONNX file comes from somewhere. Its tensors may name other files of the disk ("external data"), its sizes may be
 invented, its graph may be nested without end. Everything is checked on the parsed message before a single tensor is
-used, and external data is read here, from the very file handle that was checked, so that nothing can be exchanged in
-between. Background: the advisories CVE-2022-25882, CVE-2024-27318, CVE-2026-27489, -34445, -34446, -34447.
+used, and external data is read by `external_data`, from the very file handle that was checked, so that nothing can be
+exchanged in between. Background: the advisories CVE-2022-25882, CVE-2024-27318, CVE-2026-27489, -34445, -34446, -34447.
 
 Duck-typed: the message is used through its fields alone and the ``onnx`` package is passed in by the caller, because
 this room is also installed where ``onnx`` is not. `onnx_wire.check_model_file` is the check for such machines.
@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from runtime.contract.card import CARD_KEY, ModelCard
-from runtime.contract.errors import InputError, MissingError
+from runtime.contract.errors import InputError, MissingError, UsageError
+from runtime.contract.external_data import DATA_SHA256_KEY, DataFiles
 
 MAX_FILE_BYTES = (1 << 31) - 1  # what a protobuf message can hold at most
 MAX_NODES = 100_000
@@ -109,19 +110,35 @@ def check_model_proto(model: Any, path: str | Path) -> None:
     if len(model.training_info):
         raise InputError(f"{path} carries training graphs, which this project neither writes nor reads")
     nodes, tensors, total = 0, 0, 0
-    for kind, item in _walk(model, path):
-        if kind == "node":
-            nodes += 1
-            if nodes > MAX_NODES:
-                raise InputError(f"{path} has more than {MAX_NODES} nodes")
-            continue
-        tensors += 1
-        if tensors > MAX_TENSORS:
-            raise InputError(f"{path} has more than {MAX_TENSORS} tensors")
-        size = _check_tensor(item, path)
-        total += size
-        if total > MAX_TOTAL_BYTES:
-            raise InputError(f"the tensors of {path} take more than {MAX_TOTAL_BYTES} bytes")
+    with DataFiles(path) as files:
+        for kind, item in _walk(model, path):
+            if kind == "node":
+                nodes += 1
+                if nodes > MAX_NODES:
+                    raise InputError(f"{path} has more than {MAX_NODES} nodes")
+                continue
+            tensors += 1
+            if tensors > MAX_TENSORS:
+                raise InputError(f"{path} has more than {MAX_TENSORS} tensors")
+            size = _check_tensor(item, path, files)
+            total += size
+            if total > MAX_TOTAL_BYTES:
+                raise InputError(f"the tensors of {path} take more than {MAX_TOTAL_BYTES} bytes")
+
+
+def message_bytes(model: Any, path: str | Path) -> bytes:
+    """A model as one message, for what takes nothing else; equal models give equal bytes.
+
+    Raises:
+        UsageError: it has more than the 2 GiB that a message can have.
+    """
+    try:
+        data: bytes = model.SerializeToString(deterministic=True)
+    except Exception as error:  # EncodeError of whichever protobuf implementation is installed
+        raise _too_large(path) from error
+    if len(data) > MAX_FILE_BYTES:
+        raise _too_large(path)
+    return data
 
 
 def read_card(model: Any, path: str | Path) -> ModelCard:
@@ -144,6 +161,10 @@ def write_card(model: Any, card: ModelCard) -> None:
     del model.metadata_props[:]
     for key, value in sorted([*kept, (CARD_KEY, card.to_json())]):
         model.metadata_props.add(key=key, value=value)
+
+
+def _too_large(path: str | Path) -> UsageError:
+    return UsageError(f"{path} has more than 2 GiB of weights, which this step does not take; lower ngf")
 
 
 def _walk(model: Any, path: Path) -> Iterator[tuple[str, Any]]:
@@ -179,7 +200,7 @@ def _walk(model: Any, path: Path) -> Iterator[tuple[str, Any]]:
             todo.extend((depth + 1, graph) for graph in attribute.graphs)
 
 
-def _check_tensor(tensor: Any, path: Path) -> int:
+def _check_tensor(tensor: Any, path: Path, files: DataFiles) -> int:
     """Size of the tensor in bytes (0 for strings), after checking its dimensions and where its values are."""
     where = f"tensor {tensor.name[:80]!r} of {path}"
     if any(not 0 <= side <= MAX_DIMENSION for side in tensor.dims):
@@ -194,74 +215,41 @@ def _check_tensor(tensor: Any, path: Path) -> int:
     if size > MAX_TENSOR_BYTES:
         raise InputError(f"{where} takes {size} bytes, more than {MAX_TENSOR_BYTES}")
     if external:
-        os.close(_open_external(tensor, path, size)[0])
+        if tensor.data_location != _EXTERNAL:
+            raise InputError(
+                f"{where} names a plain file beside the model for its values, but is not marked as external"
+            )
+        files.check(tensor.name, _fields_of(tensor, path), size)
     elif len(tensor.raw_data) and len(tensor.raw_data) != size:
         raise InputError(f"{where} holds {len(tensor.raw_data)} bytes where its shape needs {size}")
     return int(size)
 
 
-def _open_external(tensor: Any, path: Path, size: int) -> tuple[int, int]:
-    """Open the file of an external tensor; return its descriptor and the offset of the values.
-
-    Accepted is one plain file beside the model: no folder, no link of either kind, long enough for the values.
-    """
-    where = f"tensor {tensor.name[:80]!r} of {path}"
-    entries: dict[str, str] = {}
-    for entry in tensor.external_data:
-        if entry.key in entries or entry.key not in ("location", "offset", "length", "checksum"):
-            raise InputError(f"{where} has the unexpected external data field {entry.key[:40]!r}")
-        entries[entry.key] = entry.value
-    location = entries.get("location", "")
-    if tensor.data_location != _EXTERNAL or location in ("", ".", "..") or set(location) & set("/\\:\0"):
-        raise InputError(
-            f"{where} wants its values from {location[:200]!r}; external data must be a plain file beside the model"
-        )
-    offset, length = (
-        _whole_number(entries.get(key, default), where) for key, default in (("offset", "0"), ("length", str(size)))
-    )
-    if length != size:
-        raise InputError(f"{where} announces {length} bytes of external data where its shape needs {size}")
-    file = path.parent / location
-    try:
-        # O_NOFOLLOW: a symbolic link is an error; O_NONBLOCK: a named pipe must not hang us
-        handle = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-    except OSError as error:
-        raise InputError(
-            f"{where}: external data {location!r} cannot be opened as a plain file ({error.strerror})"
-        ) from error
-    status = os.fstat(handle)
-    problem = ""
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1 or file.is_symlink():
-        problem = "is a link or not a regular file"
-    elif offset + size > status.st_size:
-        problem = f"has {status.st_size} bytes where {offset + size} are needed"
-    if problem:
-        os.close(handle)
-        raise InputError(f"{where}: external data {location!r} {problem}")
-    return handle, offset
-
-
 def _embed_external_data(model: Any, path: Path) -> None:
     """Replace every reference to external data by the values themselves."""
-    for kind, tensor in _walk(model, path):
-        if kind == "node" or tensor.data_location != _EXTERNAL:
-            continue
-        size = -(-math.prod(tensor.dims) * _BITS[tensor.data_type] // 8)
-        handle, offset = _open_external(tensor, path, size)
-        with os.fdopen(handle, "rb") as stream:
-            stream.seek(offset)
-            values = stream.read(size)
-        if len(values) != size:
-            raise InputError(f"the external data of {path} became shorter while it was read")
-        tensor.raw_data = values
-        tensor.ClearField("data_location")
-        tensor.ClearField("external_data")
+    with DataFiles(path) as files:
+        for kind, tensor in _walk(model, path):
+            if kind == "node" or tensor.data_location != _EXTERNAL:
+                continue
+            size = -(-math.prod(tensor.dims) * _BITS[tensor.data_type] // 8)
+            tensor.raw_data = files.read(tensor.name, _fields_of(tensor, path), size)
+            tensor.ClearField("data_location")
+            tensor.ClearField("external_data")
+        digests = [entry.value for entry in model.metadata_props if entry.key == DATA_SHA256_KEY]
+        if digests:
+            files.check_digest(digests[0])
+    kept = [(entry.key, entry.value) for entry in model.metadata_props if entry.key != DATA_SHA256_KEY]
+    if len(kept) != len(model.metadata_props):  # no data file belongs to what is returned
+        del model.metadata_props[:]
+        for key, value in kept:
+            model.metadata_props.add(key=key, value=value)
 
 
-def _whole_number(text: str, where: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise InputError(f"{where} has {text[:40]!r} where a number of bytes belongs")
-    return int(text)
+def _fields_of(tensor: Any, path: Path) -> list[tuple[str, str]]:
+    fields = [(entry.key, entry.value) for entry in tensor.external_data]
+    if any(isinstance(text, bytes) for pair in fields for text in pair):  # what protobuf gives where it is not UTF-8
+        raise InputError(f"tensor {tensor.name[:80]!r} of {path} names its external data in damaged text")
+    return fields
 
 
 def _one_line(error: BaseException) -> str:

@@ -12,7 +12,7 @@ pytest.importorskip("onnxscript")
 
 import onnx  # noqa: E402
 
-import export.onnx_export  # noqa: E402
+import export.proof_graph  # noqa: E402
 from export.graph_module import LabelsToPicture  # noqa: E402
 from export.onnx_export import ExportResult, export_onnx  # noqa: E402
 from export.options import ExportOptions  # noqa: E402
@@ -52,7 +52,7 @@ def _trace_once() -> Iterator[None]:
     traced: dict[str, onnx.ModelProto] = {}
 
     def remembered(module: LabelsToPicture) -> onnx.ModelProto:
-        digest = hashlib.sha256(f"{type(module.generator)} {module.generator.config}".encode())
+        digest = hashlib.sha256(f"{type(module.generator)} {module.generator.config} {module.outputs}".encode())
         for name, tensor in module.state_dict().items():
             digest.update(name.encode() + tensor.numpy().tobytes())
         key = digest.hexdigest()
@@ -63,7 +63,7 @@ def _trace_once() -> Iterator[None]:
         return copy
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export.onnx_export, "trace", remembered)
+        patch.setattr(export.proof_graph, "trace", remembered)
         yield
 
 

@@ -15,14 +15,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-import export.onnx_export
+import export.proof_graph
 from export.canonical import canonicalize
-from export.fold import folded
 from export.graph_module import picture_graph
 from export.layouts import built_in
 from export.onnx_export import ExportResult, export_onnx
 from export.options import ExportOptions, OutputKind
+from export.rewrites.plan import rewritten
 from export.sau_function import attach_sau_function
+from export.target import Target
 from lggan.config import SauMask, SauPlacement, SauWindow
 from lggan.cross_view_config import CrossViewConfig
 from lggan.import_weights import import_official
@@ -144,7 +145,9 @@ def test_session_clamps_and_rounds(published: Sample, image: ExportResult) -> No
 def test_placements_and_masks_equal_pytorch(make_sample: Callable[[Case], Sample], case: Case) -> None:
     generator = make_sample(case).generator
     assert isinstance(generator.config, CrossViewConfig)
-    model = canonicalize(export.onnx_export.trace(picture_graph(folded(generator))))
+    model = canonicalize(
+        export.proof_graph.trace(picture_graph(rewritten(generator, Target.TENSORRT), Target.TENSORRT))
+    )
     attach_sau_function(model)
     nodes = Counter(node.op_type for node in model.graph.node)
     wanted = {SauPlacement.DECODERS: 3 * 2, SauPlacement.ENCODER: 1, SauPlacement.GLOBAL: 2}

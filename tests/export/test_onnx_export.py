@@ -17,13 +17,15 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import export.onnx_export
+import export.proof_graph
 from export.canonical import canonicalize
-from export.fold import folded
 from export.graph_module import LabelsToPicture
 from export.onnx_export import ExportResult, export_onnx
 from export.opset import OPSET
 from export.options import ExportOptions, OutputKind
+from export.rewrites.plan import rewritten
 from export.sau_function import attach_sau_function
+from export.target import Target
 from export.trace import trace
 from export.variants import Variant
 from lggan.config import SauMask, SauPlacement, SauWindow
@@ -34,6 +36,7 @@ from lggan.networks.semantics import decode_image, encode_semantics
 from runtime.contract.card import CARD_KEY, TensorInfo
 from runtime.contract.errors import GateError, InputError, MissingError, UsageError
 from runtime.contract.files import sha256_of
+from runtime.contract.graph_report import GRAPH_KEY
 from runtime.contract.labels import check_label_map
 from tests.export.samples import Case, Sample
 
@@ -125,13 +128,13 @@ def test_graph_equals_pytorch_at_every_size(make_sample: Callable[[Case], Sample
 
 def test_tracing_twice_gives_equal_bytes(make_sample: Callable[[Case], Sample]) -> None:
     part = _WithoutGlobal(make_sample(PARTS[-1]).generator)
-    again = canonicalize(trace(LabelsToPicture(folded(part))))
+    again = canonicalize(trace(LabelsToPicture(rewritten(part, Target.TENSORRT))))
     attach_sau_function(again)
     assert again.SerializeToString(deterministic=True) == _float_graph(part).SerializeToString(deterministic=True)
 
 
 def _float_graph(generator: nn.Module) -> onnx.ModelProto:
-    model = canonicalize(export.onnx_export.trace(LabelsToPicture(folded(generator))))
+    model = canonicalize(export.proof_graph.trace(LabelsToPicture(rewritten(generator, Target.TENSORRT))))
     attach_sau_function(model)
     return model
 
@@ -160,7 +163,10 @@ def test_card(exported: ExportResult, sample: Sample) -> None:
     assert len(card.provenance) == 1
     assert {"torch", "onnxruntime", "one_class", "mean_abs", "psnr_db"} <= card.verification.keys()
     model = onnx.load(str(exported.path))
-    assert {entry.key: entry.value for entry in model.metadata_props} == {CARD_KEY: card.to_json()}
+    assert {entry.key: entry.value for entry in model.metadata_props} == {
+        CARD_KEY: card.to_json(),
+        GRAPH_KEY: exported.graph.to_json(),
+    }
 
 
 def test_nothing_of_the_machine_is_in_the_file(exported: ExportResult) -> None:
@@ -213,7 +219,7 @@ def test_variants(exported: ExportResult, sample: Sample, tmp_path: Path) -> Non
 def test_a_wrong_graph_is_not_written(
     monkeypatch: pytest.MonkeyPatch, exported: ExportResult, sample: Sample, tmp_path: Path
 ) -> None:
-    honest = export.onnx_export.trace
+    honest = export.proof_graph.trace
 
     def slightly_wrong(module: LabelsToPicture) -> onnx.ModelProto:
         model = honest(module)
@@ -222,7 +228,7 @@ def test_a_wrong_graph_is_not_written(
                 tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) + np.float32(0.05), tensor.name))
         return model
 
-    monkeypatch.setattr(export.onnx_export, "trace", slightly_wrong)
+    monkeypatch.setattr(export.proof_graph, "trace", slightly_wrong)
     with pytest.raises(GateError, match="fault of the export") as caught:
         export_onnx(sample.path, tmp_path / "wrong.onnx")
     assert caught.value.exit_code == 1
@@ -260,7 +266,7 @@ def test_an_existing_file_is_refused_before_the_work(
         raise AssertionError("traced although the destination was taken")
 
     with monkeypatch.context() as patch:
-        patch.setattr(export.onnx_export, "trace", never)
+        patch.setattr(export.proof_graph, "trace", never)
         with pytest.raises(UsageError, match="--force"):
             export_onnx(sample.path, target)
         with pytest.raises(MissingError):

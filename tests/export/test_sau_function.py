@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,12 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
+from engines.child import Job, run_child
 from export.sau_function import ATTRIBUTES, DOMAIN, OP_TYPE, SauGeometry, attach_sau_function, sau_function
+from export.tensorrt_support import tensorrt_findings
 from lggan.networks.upsample import semantic_aware_upsample
 from runtime.contract.errors import UsageError
+from runtime.contract.progress import SilentProgress
 
 GEOMETRIES = [
     SauGeometry(5, 2, 2),
@@ -91,6 +95,19 @@ def test_body_against_loops(geometry: SauGeometry) -> None:
         np.testing.assert_allclose(output, _loops(feature, logits, geometry), atol=3e-6)
 
 
+@pytest.mark.parametrize("geometry", [SauGeometry(5, 2, 2), SauGeometry(5, 2, 1), SauGeometry(1, 2, 2)], ids=str)
+@pytest.mark.parametrize("tile", [(1, 1), (1, 8), (3, 2), (5, 1)], ids=str)
+def test_any_tile_gives_the_same(geometry: SauGeometry, tile: tuple[int, int]) -> None:
+    draw = np.random.default_rng(5)
+    feature = draw.standard_normal((2, 3, 4, 7)).astype(np.float32)
+    logits = (3 * draw.standard_normal((2, geometry.kernel**2 * geometry.scale**2, 4, 7))).astype(np.float32)
+    model = _model([geometry])
+    expected = _run(model, feature, logits)
+    del model.functions[:]
+    model.functions.append(sau_function(geometry, tile))
+    np.testing.assert_allclose(_run(model, feature, logits), expected, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("kind", "dtype", "tolerance"), [(TensorProto.FLOAT16, "e", 4e-3), (TensorProto.DOUBLE, "d", 3e-6)]
 )
@@ -120,6 +137,18 @@ def test_large_logits_do_not_overflow() -> None:
     feature = draw.standard_normal((1, 2, 3, 3)).astype(np.float32)
     logits = (500 * draw.standard_normal((1, 36, 3, 3))).astype(np.float32)
     np.testing.assert_allclose(_run(_model([geometry]), feature, logits), _loops(feature, logits, geometry), atol=3e-6)
+
+
+def test_pixels_beyond_the_window_add_nothing() -> None:
+    """A huge value next to a window stays unseen: in the band it meets zeros, not small numbers."""
+    geometry = SauGeometry(3, 2, 2)
+    feature = np.zeros((1, 1, 2, 8), np.float32)
+    feature[..., 5] = 3e38
+    logits = np.zeros((1, 36, 2, 8), np.float32)
+    output = _run(_model([geometry]), feature, logits)
+    assert not output[..., : 2 * 4].any()
+    assert not output[..., 2 * 7 :].any()
+    assert np.isfinite(output).all()
 
 
 def test_reference_numbers(shared_dir: Path) -> None:
@@ -169,3 +198,26 @@ def test_constants_are_tensors(geometry: SauGeometry) -> None:
     constants = [node for node in sau_function(geometry).node if node.op_type == "Constant"]
     assert constants
     assert {attribute.name for node in constants for attribute in node.attribute} == {"value"}
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.FLOAT16])
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+def test_tensorrt_10_3_has_its_operators(geometry: SauGeometry, kind: int) -> None:
+    assert not tensorrt_findings(_model([geometry], kind))
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed: nothing is built"
+)
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.FLOAT16])
+@pytest.mark.parametrize("geometry", [SauGeometry(5, 2, 2), SauGeometry(5, 2, 1)], ids=str)
+def test_tensorrt_rtx_builds_it_for_any_size(geometry: SauGeometry, kind: int, tmp_path: Path) -> None:
+    model = _model([geometry], kind)
+    for value in (model.graph.input[0], model.graph.output[0]):
+        value.type.tensor_type.shape.dim[1].dim_value = 16
+    sizes = [(1, 1, 1), (1, 16, 32), (2, 33, 70)]
+    profile = {name: tuple((n, c, h, w) for n, h, w in sizes) for name, c in (("feature", 16), ("logits0", 100))}
+    job = Job(tmp_path / "sau.engine", ("sm86",), profile)
+    facts = run_child(job, model.SerializeToString(), SilentProgress())
+    assert facts.layers["matrix_multiply"] == 1 + (geometry.dilation != geometry.scale)
+    assert job.plan.stat().st_size > 10_000

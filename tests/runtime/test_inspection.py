@@ -14,6 +14,7 @@ import pytest
 from runtime.contract.card import CARD_KEY
 from runtime.contract.errors import InputError, MissingError
 from runtime.inspection import FileKind, describe, inspect_file
+from tests.runtime.graph_samples import REPORT, add_report
 from tests.runtime.toy_models import CARD, CROSS_VIEW_CARD, cross_view_nodes, write_model
 
 TENSORS = {
@@ -166,6 +167,45 @@ def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(MissingError, match="no permission to read"):
         inspect_file(tmp_path / "m.onnx")
+
+
+def test_the_cost_of_a_graph(tmp_path: Path) -> None:
+    found = inspect_file(add_report(write_model(tmp_path / "m.onnx")))
+    assert found.graph == REPORT
+    assert found.graph_problem == ""
+    assert found.census is not None
+    counts = {entry.op_type: entry.count for entry in found.census.operators}
+    assert counts == {"Cast": 3, "Constant": 1, "Mul": 1, "Concat": 1, "Transpose": 1}
+    assert found.census.places() == ["main graph"]
+
+
+def test_a_graph_that_was_not_accounted(tmp_path: Path) -> None:
+    """Everything else is there, with the hint."""
+    found = inspect_file(write_model(tmp_path / "m.onnx"))
+    assert found.graph is None
+    assert found.graph_problem == "m.onnx has no account of its cost; export it again with this version"
+    assert found.card == CARD
+    assert found.census is not None
+    assert found.census.operators
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"schema": 2}', '{"schema": 1}', "[" * 9_000])
+def test_a_damaged_account_costs_nothing_else(text: str, tmp_path: Path) -> None:
+    found = inspect_file(add_report(write_model(tmp_path / "m.onnx"), text))
+    assert found.graph is None
+    assert "account of the graph" in found.graph_problem
+    assert "export m.onnx again" in found.graph_problem
+    assert found.card == CARD
+
+
+def test_two_accounts_are_one_too_many(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="2 entries lggan_graph"):
+        inspect_file(add_report(add_report(write_model(tmp_path / "m.onnx"))))
+
+
+def test_other_files_have_no_graph(tmp_path: Path) -> None:
+    found = inspect_file(checkpoint(tmp_path / "m.safetensors"))
+    assert (found.graph, found.census, found.graph_problem) == (None, None, "")
 
 
 def test_cross_view_models_say_so(tmp_path: Path) -> None:

@@ -16,9 +16,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from runtime.contract import onnx_safety, onnx_wire
 from runtime.contract.card import CARD_KEY
-from runtime.contract.errors import InputError, MissingError
-from runtime.contract.onnx_safety import check_model_proto, load_checked, read_card, write_card
-from runtime.contract.onnx_wire import check_model_file
+from runtime.contract.errors import InputError, MissingError, UsageError
+from runtime.contract.external_data import DATA_SHA256_KEY
+from runtime.contract.files import sha256_of
+from runtime.contract.onnx_safety import check_model_proto, load_checked, message_bytes, read_card, write_card
+from runtime.contract.onnx_wire import check_model_file, read_model
 from tests.onnx_toys import CARD, save, toy_model
 
 VALUES = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -117,6 +119,120 @@ def test_locations_outside_the_folder_are_refused(
     path = save(place(external(location=location)), folder / "m.onnx")
     with pytest.raises(InputError, match="plain file beside the model"):
         load_checked(path, onnx)
+
+
+@pytest.mark.parametrize("place", PLACES[1:])
+def test_a_device_takes_external_weights_of_the_main_graph_only(
+    folder: Path, place: Callable[..., onnx.ModelProto]
+) -> None:
+    path = save(place(external()), folder / "m.onnx")
+    with pytest.raises(InputError, match="keeps tensors in other files"):
+        read_model(path)
+
+
+def test_a_device_reads_weights_beside_the_model(folder: Path) -> None:
+    (folder / "weights.bin").write_bytes(b"12345678" + VALUES.tobytes() + b"rest")
+    path = save(model_with(external(offset="8", length="48")), folder / "m.onnx")
+    found = read_model(path)
+    assert (found.data, found.card) == (path.read_bytes(), CARD)
+    assert found.external.keys() == {"outside"}
+    np.testing.assert_array_equal(found.external["outside"], VALUES)
+    assert found.external["outside"].dtype == np.float32
+    assert read_model(save(toy_model(), folder / "toy.onnx")).external == {}
+
+
+@pytest.mark.parametrize("read", [lambda path: load_checked(path, onnx), read_model], ids=["onnx", "wire"])
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"location": "../secret.bin"}, "plain file beside the model"),
+        ({"location": "/etc/passwd"}, "plain file beside the model"),
+        ({"location": "soft.bin"}, "cannot be opened as a plain file"),
+        ({"location": "hard.bin"}, "is a link"),
+        ({"location": "pipe.bin"}, "is a link or not a regular file"),
+        ({"location": "absent.bin"}, "absent.bin"),
+        ({"length": "47"}, "announces 47 bytes"),
+        ({"offset": "1"}, "has 48 bytes where 49 are needed"),
+        ({"offset": "-8"}, "number of bytes"),
+        ({"raw_data": "x"}, "unexpected external data field"),
+    ],
+)
+def test_both_readers_refuse_the_same(
+    folder: Path, read: Callable[[Path], object], fields: dict[str, str], words: str
+) -> None:
+    (folder / "soft.bin").symlink_to(folder.parent / "secret.bin")
+    os.link(folder.parent / "secret.bin", folder / "hard.bin")
+    os.mkfifo(folder / "pipe.bin")
+    with pytest.raises(InputError, match=words):
+        read(save(model_with(external(**fields)), folder / "m.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda tensor: tensor.ClearField("data_location"), "in a way that this project does not write"),
+        (lambda tensor: tensor.ClearField("name"), "in a way that this project does not write"),
+        (lambda tensor: setattr(tensor, "data_type", TensorProto.STRING), "in a way that this project does not write"),
+        (lambda tensor: tensor.dims.append(-1), "each must be"),
+        (lambda tensor: tensor.dims.extend([1 << 31, 1 << 31]), "more than"),
+        (lambda tensor: tensor.dims.extend([1] * 40), "has the dimensions"),
+    ],
+)
+def test_odd_descriptions_are_refused_on_devices(
+    folder: Path, change: Callable[[TensorProto], object], words: str
+) -> None:
+    tensor = external()
+    change(tensor)
+    with pytest.raises(InputError, match=words):
+        read_model(save(model_with(tensor), folder / "m.onnx"))
+
+
+def test_the_data_file_is_the_one_that_was_written(folder: Path) -> None:
+    model = model_with(external())
+    model.metadata_props.add(key=DATA_SHA256_KEY, value=sha256_of(folder / "weights.bin"))
+    path = save(model, folder / "m.onnx")
+    assert DATA_SHA256_KEY not in {entry.key for entry in load_checked(path, onnx).metadata_props}
+    assert read_model(path).external.keys() == {"outside"}
+    (folder / "weights.bin").write_bytes(VALUES[::-1].tobytes())
+    for read in (lambda: load_checked(path, onnx), lambda: read_model(path)):
+        with pytest.raises(InputError, match="is not the file that was written with it"):
+            read()
+    second = external(location="more.bin")
+    second.name = "second"
+    model.graph.initializer.append(second)
+    (folder / "more.bin").write_bytes(VALUES.tobytes())
+    path = save(model, folder / "m.onnx")
+    for read in (lambda: load_checked(path, onnx), lambda: read_model(path)):
+        with pytest.raises(InputError, match="one data file in its metadata and 2"):
+            read()
+
+
+def test_two_weights_of_one_name_are_refused(folder: Path) -> None:
+    model = model_with(external())
+    model.graph.initializer.append(external())
+    with pytest.raises(InputError, match="two weights called 'outside'"):
+        read_model(save(model, folder / "m.onnx"))
+
+
+def test_weights_in_very_many_files_are_refused(folder: Path) -> None:
+    model = toy_model()
+    for index in range(100):
+        tensor = external(location=f"{index}.bin")
+        tensor.name = f"weight {index}"
+        model.graph.initializer.append(tensor)
+        (folder / f"{index}.bin").write_bytes(VALUES.tobytes())
+    path = save(model, folder / "m.onnx")
+    for read in (lambda: load_checked(path, onnx), lambda: read_model(path)):
+        with pytest.raises(InputError, match="more than 64 files"):
+            read()
+
+
+def test_messages_of_more_than_two_gibibytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = toy_model()
+    assert onnx.load_model_from_string(message_bytes(model, "m.onnx")) == model
+    monkeypatch.setattr(onnx_safety, "MAX_FILE_BYTES", 1000)
+    with pytest.raises(UsageError, match=r"m\.onnx has more than 2 GiB"):
+        message_bytes(model, "m.onnx")
 
 
 def test_symbolic_and_hard_links_are_refused(folder: Path) -> None:
@@ -255,14 +371,19 @@ def test_every_truncation_and_most_noise_is_one_error(tmp_path: Path) -> None:
             check_model_file(path)
 
 
-def test_flipped_bits_never_give_another_exception(tmp_path: Path) -> None:
-    data = bytearray(toy_model().SerializeToString())
-    path = tmp_path / "m.onnx"
+def test_flipped_bits_never_give_another_exception(folder: Path) -> None:
+    path = folder / "m.onnx"
+    data = bytearray(model_with(external(offset="0", length="48")).SerializeToString())
     for at in np.random.default_rng(1).integers(0, len(data) * 8, 300):
         flipped = bytearray(data)
         flipped[at // 8] ^= 1 << (at % 8)
         path.write_bytes(flipped)
-        for check in (lambda: read_card(load_checked(path, onnx), path), lambda: check_model_file(path)):
+        checks = (
+            lambda: read_card(load_checked(path, onnx), path),
+            lambda: check_model_file(path),
+            lambda: read_model(path),
+        )
+        for check in checks:
             with suppress(InputError):
                 check()
 

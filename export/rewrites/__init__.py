@@ -1,0 +1,1 @@
+"""Exact rewrites: the same function with fewer operations, one per file."""
