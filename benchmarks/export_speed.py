@@ -153,7 +153,9 @@ def _measure(case: str, arguments: argparse.Namespace) -> CaseResult:
     for form in ("pytorch", *arguments.forms):  # the checkpoint first
         if not files[form].exists():
             print(f"making {files[form]}", file=sys.stderr, flush=True)
-            subprocess.run([sys.executable, __file__, "--make", form, case, str(files[form])], check=True)
+            made = subprocess.run([sys.executable, __file__, "--make", form, case, str(files[form])])
+            if made.returncode:
+                raise SystemExit(f"{files[form]} was not made")
     inputs = arguments.work / f"{case}_inputs.npz"
     names, size = _write_inputs(case, checkpoint, inputs, arguments)
     outputs = {form: arguments.work / f"{case}_{form}.npy" for form in arguments.forms}
@@ -247,12 +249,12 @@ def _table(result: CaseResult) -> str:
         f"{result.case}, {height}×{width}, label maps: {', '.join(result.label_maps)}; "
         f"pictures of mean {result.mean:.2f} and deviation {result.deviation:.2f}",
         "",
-        "| form | s, median | s, least | PyTorch | plain | peak MiB | before MiB | running MiB | difference |",
+        "| form | s, median | s, least | × PyTorch | × plain | peak MiB | before MiB | running MiB | difference |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for entry in result.forms:
         ratios = [
-            f"{by_form[other].median / entry.median:.2f}×" if other in by_form else "" for other in ("pytorch", "plain")
+            f"{by_form[other].median / entry.median:.2f}" if other in by_form else "" for other in ("pytorch", "plain")
         ]
         memory = f"{entry.peak:.0f} | {entry.before:.0f} | {entry.running:.0f}"
         times = f"{entry.median:.3f} | {min(entry.seconds):.3f}"

@@ -91,8 +91,8 @@ def main() -> None:
         index, form, threads = arguments.child
         print(json.dumps(_memory(SIZES[int(index)], form, int(threads))))
         return
-    for index, size in enumerate(SIZES):
-        _report(index, size, arguments)
+    for index in arguments.sizes:
+        _report(index, SIZES[index], arguments)
     print(f"{machine()}; ONNX Runtime {onnxruntime.__version__}, PyTorch {torch.__version__}, float32.")
 
 
@@ -100,6 +100,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, nargs="+", default=[2, 1])
     parser.add_argument("--rounds", type=int, default=5, help="turns of each form; the fastest run counts")
+    parser.add_argument("--sizes", type=int, nargs="+", choices=range(len(SIZES)), default=range(len(SIZES)))
     parser.add_argument("--forms", nargs="*", default=[], metavar="TEXT", help="only forms with one of these in a name")
     parser.add_argument("--no-memory", action="store_true", help="spare the processes that measure memory")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)

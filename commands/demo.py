@@ -1,4 +1,4 @@
-"""The whole way with the model that ships: export, FP16, engine, pictures, report."""
+"""The whole way with the model that ships: export for both targets, FP16, engine, pictures, report."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from commands.profiling import ProfileRequest, profile_models
 from engines.build import build_engine
 from engines.record import EngineRecord
 from export.onnx_export import ExportResult, export_onnx
+from export.options import ExportOptions
+from export.target import Target
 from runtime.contract.errors import MissingError
 from runtime.contract.inputs import find_inputs
 from runtime.contract.progress import Progress
@@ -28,6 +30,7 @@ class DemoResult:
     """What was made, in the order in which it was made; ``engine`` is None where TensorRT-RTX is not installed."""
 
     exported: ExportResult
+    exported_for_cpu: ExportResult
     fp16: Fp16Report
     engine: Path | None
     engine_record: EngineRecord | None
@@ -53,20 +56,22 @@ def run_demo(examples: Path, out: Path, progress: Progress, *, force: bool = Fal
     checkpoint = examples / CHECKPOINT
     if not checkpoint.is_file():
         raise MissingError(f"{checkpoint} is not there; run the demo in a clone of the project, or name --examples")
-    fp32, fp16 = out / "camvid.onnx", out / "camvid.fp16.onnx"
+    fp32, cpu, fp16 = (out / f"camvid{kind}.onnx" for kind in ("", ".cpu", ".fp16"))
     exported = export_onnx(checkpoint, fp32, progress=progress, force=force)
+    exported_for_cpu = export_onnx(checkpoint, cpu, ExportOptions(target=Target.CPU), progress, force=force)
     converted = convert_fp16(fp32, fp16, progress=progress, force=force)
     engine = record = None
     if importlib.util.find_spec("tensorrt_rtx") is not None:
         engine = out / "camvid.fp16.engine"
         record = build_engine(fp16, engine, progress=progress, force=force)
     pictures = out / "pictures"
-    with Session.open(fp32) as session:
+    with Session.open(cpu) as session:
         labels = find_inputs([examples / LABELS])
         trained = (session.card.height, session.card.width)
         inference = infer(session, labels, pictures, InferOptions(fit=trained, force=force), progress)
     # few and short queries: the table of a demo, with a p90 but without the hundreds of samples that a p99 needs
     options = ProfileOptions(iterations=64, seconds=3.0, deadline_seconds=120.0, percentiles=(50.0, 90.0))
-    request = ProfileRequest((checkpoint, fp32, fp16), (examples / LABELS,), out / "report", fit="model", force=force)
+    models = (checkpoint, cpu, fp32, fp16)
+    request = ProfileRequest(models, (examples / LABELS,), out / "report", fit="model", force=force)
     report, page = profile_models(request, options, progress)
-    return DemoResult(exported, converted, engine, record, pictures, inference, report, page)
+    return DemoResult(exported, exported_for_cpu, converted, engine, record, pictures, inference, report, page)

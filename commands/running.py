@@ -207,6 +207,7 @@ def demo(console: Console, examples: Path, out: Path, force: bool) -> None:
     engine = f"{result.engine}  {size(record.engine_bytes)}" if record else "none: TensorRT-RTX is not installed"
     made = [
         ("FP32 model", f"{result.exported.path}  {size(result.exported.size)}"),
+        ("for this CPU", f"{result.exported_for_cpu.path}  {size(result.exported_for_cpu.size)}"),
         ("FP16 model", f"{result.fp16.output}  {size(result.fp16.output_bytes)}"),
         ("engine", engine),
         ("pictures", f"{result.pictures}  ({len(result.inference.images)} of {result.inference.backend})"),

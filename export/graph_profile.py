@@ -22,6 +22,7 @@ import onnx
 import onnxruntime
 import torch
 
+from export.external_data import serialized
 from export.layouts import CheckInput
 from export.node_macs import Shape, node_macs
 from runtime.contract.errors import BackendError
@@ -89,10 +90,12 @@ def profiled(model: onnx.ModelProto, check: CheckInput) -> list[NodeRun]:
         options.log_severity_level = 3  # errors only; they are raised as well
         # Of weights that a kernel has taken over in a form of its own, the profile would not tell the shape.
         options.add_session_config_entry("session.disable_prepacking", "1")
+        graph = serialized(labelled(model))
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in graph.external.values()]
+        if values:
+            options.add_external_initializers(list(graph.external), values)
         try:
-            session = onnxruntime.InferenceSession(
-                labelled(model).SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
+            session = onnxruntime.InferenceSession(graph.data, options, providers=["CPUExecutionProvider"])
             session.run(None, check.batch.feeds())
             events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
         except Exception as error:  # ONNX Runtime's exceptions share no base class

@@ -28,11 +28,10 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, parser
 
+from export.names import DOMAIN, DOMAIN_VERSION
 from export.opset import OPSET
 from runtime.contract.errors import UsageError
 
-DOMAIN = "lggan"
-DOMAIN_VERSION = 1
 OP_TYPE = "SemanticAwareUpsample"
 PLUGIN_NAMESPACE = "lggan"
 PLUGIN_VERSION = "1"
@@ -220,7 +219,7 @@ class _Text:
         """
 
     def source_pixels(self) -> str:
-        """``source`` [N, tiles, K, C]: the pixels in reach of each tile, column by column."""
+        """``reached`` [N, tiles, K, C]: the pixels in reach of each tile, column by column."""
         ints = self._ints
         reach_rows = self._named("reach_rows", list(range(self.high)) * self.broad)
         reach_columns = self._named("reach_columns", [ex for ex in range(self.broad) for _ in range(self.high)])
@@ -239,8 +238,8 @@ class _Text:
             tile_start = Reshape (tile_grid, {ints(-1, 1)})
             reach_down = Mul ({reach_rows}, padded_w)
             reach_offset = Add (reach_down, {reach_columns})
-            source_places = Add (tile_start, reach_offset)
-            source = Gather <axis = 1> (pixels, source_places)
+            reached_places = Add (tile_start, reach_offset)
+            reached = Gather <axis = 1> (pixels, reached_places)
         """
 
     def product(self) -> str:
@@ -261,7 +260,7 @@ class _Text:
             for side, within in (("h", down), ("w", across))
         )
         return f"""
-            products = MatMul (band, source)
+            products = MatMul (band, reached)
             row_shape = Concat <axis = 0> (n, {ints(-1)}, c)
             product_rows = Reshape (products, row_shape)
             w_stride = Identity ({ints(s * s * self.pixels)})

@@ -7,7 +7,7 @@ are taken in the order of `Rewrite`, each after those before it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,7 +69,7 @@ class Change:
     note: str
 
 
-def _spectral_norm(scene: Scene, applied: Collection[Rewrite]) -> Change | None:
+def _spectral_norm(scene: Scene) -> Change | None:
     layers = scene.convolutions(".conv_0", ".conv_1", ".conv_s")
     if not layers:
         return None
@@ -82,7 +82,7 @@ def _spectral_norm(scene: Scene, applied: Collection[Rewrite]) -> Change | None:
     return Change(before, after, f"{len(layers)} weights are divided by their singular value once, not per picture")
 
 
-def _batch_norm(scene: Scene, applied: Collection[Rewrite]) -> Change | None:
+def _batch_norm(scene: Scene) -> Change | None:
     maps = [math.prod(layer.output) for layer in scene.convolutions(".gamma")]
     if not maps:
         return None
@@ -95,13 +95,28 @@ def _batch_norm(scene: Scene, applied: Collection[Rewrite]) -> Change | None:
     )
 
 
-def _dead_biases(scene: Scene, applied: Collection[Rewrite]) -> Change | None:
+def _dead_biases(scene: Scene) -> Change | None:
     endings = (".conv1", ".conv2", ".conv3", ".conv4", ".conv5", ".up1", ".up2")
-    count = sum(layer.bias for layer in scene.convolutions(*endings))
-    return Change(Work(0, count, 0), Work(), f"{count} numbers that the following norm subtracts again")
+    dead = sum(layer.bias for layer in scene.convolutions(*endings))
+    in_blocks = scene.convolutions(".conv_0", ".conv_1")
+    kept = sum(layer.bias for layer in in_blocks if _ends_a_chain(scene, layer))
+    moved = sum(layer.bias for layer in in_blocks) - kept
+    note = f"{dead} numbers that the following norm subtracts again"
+    if in_blocks:
+        note += f", {moved} that the running means further on take over"
+    return Change(Work(0, dead + moved + kept, 0), Work(0, kept, 0), note)
 
 
-def _gamma_beta(scene: Scene, applied: Collection[Rewrite]) -> Change | None:
+def _ends_a_chain(scene: Scene, layer: Layer) -> bool:
+    """Whether a SPADE block's convolution keeps its bias: no norm follows, or an upsampling that depends on values."""
+    block, _, name = layer.name.rpartition(".")
+    blocks, _, index = block.rpartition(".")
+    is_last = f"{blocks}.{int(index) + 1}.conv_0" not in scene.layers
+    doubling = f"{blocks.removesuffix('blocks')}doublings.{index}"
+    return name == "conv_1" and (is_last or doubling in scene.layers)
+
+
+def _gamma_beta(scene: Scene) -> Change | None:
     pairs = scene.convolutions(".gamma", ".beta")
     if not pairs:
         return None
@@ -110,28 +125,13 @@ def _gamma_beta(scene: Scene, applied: Collection[Rewrite]) -> Change | None:
     return Change(both, both, f"the same multiplications; {_mebibytes(spared)} less to read")
 
 
-def _shared_hidden(scene: Scene, applied: Collection[Rewrite]) -> Change | None:
-    layers = scene.convolutions(".shared")
-    if not layers:
-        return None
-    hidden = sum((_convolution(layer) for layer in layers), Work())
-    layouts = [math.prod(layer.source) for layer in layers]
-    once = list({layer.source: math.prod(layer.source) for layer in layers}.values())
-    return Change(
-        hidden + Work(activations=sum(layouts)),
-        hidden + Work(activations=sum(once)),
-        f"{len(layers)} label maps become {len(once)}; as much less to read",
-    )
-
-
-def _spade_patches(scene: Scene, applied: Collection[Rewrite]) -> Change | None:
+def _spade_patches(scene: Scene) -> Change | None:
     shared = scene.convolutions(".shared")
     if not shared:
         return None
     symbols, size = _symbols(scene)
     counted = {}
     before, after = Work(), Work()
-    seen: set[tuple[int, int, int]] = set()
     for layer in shared:
         hidden, height, width = layer.output
         scale = scene.layers[layer.name.removesuffix("shared") + "gamma"]
@@ -142,20 +142,19 @@ def _spade_patches(scene: Scene, applied: Collection[Rewrite]) -> Change | None:
         three, five = counted[(height, width)]
         weights = 9 * hidden * maps + maps
         before += _convolution(layer) + Work(9 * hidden * maps * layer.pixels, weights, maps * layer.pixels)
-        before += Work(activations=hidden * layer.pixels)  # behind its ReLU
-        if Rewrite.SHARED_HIDDEN not in applied or layer.source not in seen:
-            before += Work(activations=math.prod(layer.source))
-            seen.add(layer.source)
+        before += Work(activations=hidden * layer.pixels + math.prod(layer.source))  # behind its ReLU; the layout
         table = 9 * size * hidden + hidden
-        after += Work(9 * hidden * maps * five, weights + table, hidden * three + maps * (five + layer.pixels))
+        rows = hidden * three + 9 * hidden * five  # the latter gathered tap by tap, for gamma and beta alike
+        after += Work(9 * hidden * maps * five, weights + table, rows + maps * (five + layer.pixels))
     shares = ", ".join(
         f"{100 * five / (height * width):.1f} % at {height}x{width}"
         for (height, width), (_, five) in sorted(counted.items(), reverse=True)[:3]
     )
-    return Change(before, after, f"distinct 5x5 neighbourhoods: {shares}; the hidden map by look-up")
+    note = f"distinct 5x5 neighbourhoods: {shares}; the hidden map by look-up, gamma and beta from the same rows of it"
+    return Change(before, after, note)
 
 
-def _label_stem(scene: Scene, applied: Collection[Rewrite]) -> Change | None:
+def _label_stem(scene: Scene) -> Change | None:
     if not isinstance(scene.config, GeneratorConfig):
         return None
     conv = scene.layers["encoder.conv1"]
@@ -171,28 +170,43 @@ def _label_stem(scene: Scene, applied: Collection[Rewrite]) -> Change | None:
     )
 
 
-def _class_heads(scene: Scene, applied: Collection[Rewrite]) -> Change | None:
+def _class_heads(scene: Scene) -> Change | None:
     bank = scene.layers["local_branch.heads"]
     count, out, channels, kernel, _ = bank.weight
     heads = _heads(scene)
-    around = np.pad(heads, kernel // 2, mode="reflect")
-    painted, pixels = int((around < count).sum()), heads.size
-    pairs = class_windows(heads, count, kernel)
+    pixels, around = heads.size, (heads.shape[0] + kernel - 1) * (heads.shape[1] + kernel - 1)
+    strips, pairs = _class_strips(heads, count, kernel), class_windows(heads, count, kernel)
     taps = out * kernel * kernel
     weights = math.prod(bank.weight) + bank.bias
     # masked features per head; answers, and what tanh makes of them
-    before = Work(count * pixels * taps * channels, weights, count * (channels * around.size + 2 * out * pixels))
-    after = Work(painted * taps * channels, weights, painted * taps + 2 * out * pairs)
+    before = Work(count * pixels * taps * channels, weights, count * (channels * around + 2 * out * pixels))
+    # features of each strip, and its products; the same of each pair
+    after = Work(strips * taps * channels, weights, strips * kernel * (channels + out) + 2 * out * pairs)
     fuse = scene.layers.get("local_branch.fuse")
+    per_answer = out  # what an answer adds to: a sum of heads is a fusion with a 1x1 kernel
     if fuse is not None:
-        per_pair = math.prod(fuse.weight) // count
+        per_answer = math.prod(fuse.weight) // (count * out)
         fuse_weights = math.prod(fuse.weight) + fuse.bias
-        before += Work(per_pair * count * pixels, fuse_weights, math.prod(fuse.output))
-        after += Work(per_pair * pairs, fuse_weights, per_pair // out * pairs + math.prod(fuse.output))
-    return Change(before, after, f"{pairs / pixels:.2f} of {count} heads per pixel")
+        before += Work(math.prod(fuse.weight) * pixels, fuse_weights, math.prod(fuse.output))
+        after += Work(0, fuse_weights, math.prod(fuse.output))
+    # the constant answers of all heads are one more channel
+    after += Work(per_answer * (out * pairs + pixels), 0, per_answer * pixels)
+    note = (
+        f"{pairs / pixels:.2f} of {count} heads per pixel. The graph multiplies more than this: lists of strips are "
+        f"rounded up to whole blocks, bands share {kernel - 1} rows, and all heads of a band are fused at each pixel"
+    )
+    return Change(before, after, note)
 
 
-def _attention_sigmoid(scene: Scene, applied: Collection[Rewrite]) -> Change | None:
+def _class_strips(heads: NDArray[np.int64], count: int, kernel: int) -> int:
+    """Pairs of a row of some window and a class that occurs in it, the map reflected at its borders."""
+    around = np.pad(heads, kernel // 2, mode="reflect")
+    columns = [around[:, left : left + heads.shape[1]] for left in range(kernel)]
+    present = np.unique(heads[heads < count])
+    return sum(int(np.logical_or.reduce([column == head for column in columns]).sum()) for head in present)
+
+
+def _attention_sigmoid(scene: Scene) -> Change | None:
     conv = scene.layers["attention.weights"]
     maps, channels = conv.weight[:2]
     pixels = conv.pixels
@@ -203,7 +217,7 @@ def _attention_sigmoid(scene: Scene, applied: Collection[Rewrite]) -> Change | N
     )
 
 
-def project_first(scene: Scene, applied: Collection[Rewrite]) -> Change | None:
+def project_first(scene: Scene) -> Change | None:
     before, after, places = Work(), Work(), 0
     for layer in scene.of_kind(SemanticAwareUpsample):
         project = scene.layers.get(f"{layer.name}.project")
@@ -223,24 +237,12 @@ def project_first(scene: Scene, applied: Collection[Rewrite]) -> Change | None:
     return Change(before, after, note) if places else None
 
 
-def _subpixel_deconvolution(scene: Scene, applied: Collection[Rewrite]) -> Change | None:
-    before, after = Work(), Work()
-    layers = scene.of_kind(nn.ConvTranspose2d)
-    for layer in layers:
-        product, result = math.prod(layer.weight[:2]), math.prod(layer.output)
-        before += Work(9 * product * layer.source_pixels, 9 * product, result)
-        after += Work(16 * product * layer.source_pixels, 16 * product, 2 * result)
-    note = "more multiplications, as one dense 2x2 convolution: 16 taps, 7 of them zero, for 9"
-    return Change(before, after, note) if layers else None
-
-
-def _winograd(scene: Scene, applied: Collection[Rewrite]) -> Change | None:
-    endings = (".conv_0", ".conv_1", ".conv1", ".conv2")
+def _winograd(scene: Scene) -> Change | None:
+    endings = (".conv_0", ".conv_1", ".conv1", ".conv2", ".up1")
     layers = [
         layer
         for layer in scene.convolutions(*endings)
-        if layer.weight[2:] == (3, 3)
-        and layer.stride == 1
+        if (layer.kind, layer.weight[2:], layer.stride) == (nn.Conv2d, (3, 3), 1)
         and winograd_pays(layer.weight[1], layer.weight[0], layer.pixels)
     ]
     before, after = Work(), Work()
@@ -286,17 +288,15 @@ def _mebibytes(floats: int) -> str:
     return f"{FLOAT * floats / (1 << 20):.1f} MiB"
 
 
-FORMULAS: dict[Rewrite, Callable[[Scene, Collection[Rewrite]], Change | None]] = {
+FORMULAS: dict[Rewrite, Callable[[Scene], Change | None]] = {
     Rewrite.SPECTRAL_NORM: _spectral_norm,
     Rewrite.BATCH_NORM: _batch_norm,
     Rewrite.DEAD_BIASES: _dead_biases,
     Rewrite.GAMMA_BETA: _gamma_beta,
-    Rewrite.SHARED_HIDDEN: _shared_hidden,
     Rewrite.SPADE_PATCHES: _spade_patches,
     Rewrite.LABEL_STEM: _label_stem,
     Rewrite.CLASS_HEADS: _class_heads,
     Rewrite.ATTENTION_SIGMOID: _attention_sigmoid,
     Rewrite.PROJECT_FIRST: project_first,
-    Rewrite.SUBPIXEL_DECONVOLUTION: _subpixel_deconvolution,
     Rewrite.WINOGRAD: _winograd,
 }

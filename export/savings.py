@@ -37,7 +37,7 @@ def savings(
     scene = Scene(config, layer_table(config), label, instance)
     ledger = []
     for rewrite in Rewrite:
-        change = FORMULAS[rewrite](scene, rewrites) if rewrite in rewrites else None
+        change = FORMULAS[rewrite](scene) if rewrite in rewrites else None
         if change is None:
             continue
         before, after = change.before, change.after
@@ -63,6 +63,6 @@ def published_macs(config: AnyConfig) -> int:
     """
     parts = generator_cost(config).parts
     scene = Scene(config, layer_table(config), np.zeros((config.height, config.width), np.uint8), None)
-    projected = project_first(scene, ())
+    projected = project_first(scene)
     moved = 0 if projected is None else projected.before.macs - projected.after.macs
     return sum(part.macs for part in parts if not part.name.startswith("classification")) + moved

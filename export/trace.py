@@ -14,10 +14,10 @@ from onnxscript.values import Op, Opset
 from torch.export import Dim
 
 from export.graph_module import PictureGraph, ViewsToPicture
-from export.names import INSTANCE, LABEL, SOURCE
+from export.names import DOMAIN, DOMAIN_VERSION, INSTANCE, LABEL, SOURCE
 from export.opset import OPSET
 from export.rewrites.operators import OPERATORS
-from export.sau_function import ATTRIBUTES, DOMAIN, DOMAIN_VERSION, OP_TYPE, PLUGIN_NAMESPACE, PLUGIN_VERSION
+from export.sau_function import ATTRIBUTES, OP_TYPE, PLUGIN_NAMESPACE, PLUGIN_VERSION
 from runtime.contract.errors import BackendError
 
 

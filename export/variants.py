@@ -7,7 +7,9 @@ from enum import Enum
 import onnx
 from onnx import inliner
 
-from export.sau_function import DOMAIN
+from export.external_data import is_large
+from export.names import DOMAIN
+from runtime.contract.errors import UsageError
 
 
 class Variant(str, Enum):
@@ -26,8 +28,14 @@ class Variant(str, Enum):
 
 
 def to_variant(model: onnx.ModelProto, variant: Variant) -> onnx.ModelProto:
-    """A copy of a FULL model in another form; the card and all other metadata stay."""
+    """A copy of a FULL model in another form; the card and all other metadata stay.
+
+    Raises:
+        UsageError: INLINED, of a model above 2 GiB, which onnx cannot inline.
+    """
     if variant is Variant.INLINED:
+        if is_large(model):
+            raise UsageError("a model above 2 GiB cannot be written with --variant inlined; use full")
         inlined = inliner.inline_local_functions(model)
         kept = [entry for entry in inlined.opset_import if entry.domain != DOMAIN]
         del inlined.opset_import[:]

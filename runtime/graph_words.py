@@ -23,13 +23,11 @@ _REWRITES = {
     "batch-norm": "batch norm folded",
     "dead-biases": "dead biases dropped",
     "gamma-beta": "gamma and beta in one convolution",
-    "shared-hidden": "SPADE's hidden maps in one convolution",
     "spade-patches": "SPADE once per distinct neighbourhood",
     "label-stem": "first convolution as look-ups",
     "class-heads": "class heads around their class",
     "attention-sigmoid": "attention as a sigmoid",
     "project-first": "1×1 convolution before upsampling",
-    "subpixel-deconvolution": "transposed convolutions as dense ones",
     "winograd": "Winograd's 3×3 convolutions",
 }
 

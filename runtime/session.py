@@ -12,7 +12,7 @@ from runtime.backends.onnxruntime_cpu import OnnxRuntimeCpu
 from runtime.contract.batch import input_batch
 from runtime.contract.card import CROSS_VIEW, SEMANTIC_SYNTHESIS, ModelCard
 from runtime.contract.errors import BackendError, InputError, MissingError, UsageError
-from runtime.contract.onnx_wire import read_model
+from runtime.contract.onnx_wire import open_model
 
 _ENGINE_SUFFIXES = (".engine", ".plan", ".trt", ".rtx")
 _CHECKPOINT_SUFFIXES = (".safetensors",)
@@ -47,7 +47,8 @@ class Session:
             options: device, threads, trust.
 
         Raises:
-            InputError: absent, damaged or foreign file, or not a model that makes pictures from label maps.
+            InputError: absent, damaged or foreign file, not a model that makes pictures from label maps, or a file that
+                was written to meanwhile.
             MissingError: the device asked for is not there, an engine file, or onnxruntime is not installed.
             UsageError: an impossible option.
         """
@@ -67,9 +68,10 @@ class Session:
                 f"the device {options.device.value} is not available: this version runs models on the CPU, "
                 "with ONNX Runtime; use --device cpu"
             )
-        model = read_model(path)
-        _check_interface(model.card, path)
-        return cls(model.card, OnnxRuntimeCpu(model.data, model.card, path, options.threads, model.external), path)
+        with open_model(path) as model:
+            _check_interface(model.card, path)
+            backend = OnnxRuntimeCpu(model.source, model.card, path, options.threads, model.external)
+        return cls(model.card, backend, path)
 
     @property
     def backend(self) -> str:

@@ -19,16 +19,15 @@ is laid out channels-last: a pixel's numbers are then contiguous in the tables a
 
 from __future__ import annotations
 
-import onnx
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, pad
 
-from export.function_text import FunctionText
 from export.operators import CustomOperator
 from export.rewrites.batch_norm import FoldedSPADE
-from export.rewrites.label_patches import label_patches, numbered, numbered_in_torch
+from export.rewrites.label_patches import label_patches, numbered_in_torch
 from export.rewrites.label_symbols import Alphabet
+from export.rewrites.spade_patches_function import INPUTS, spade_patches_function
 from lggan.networks.spade import LEAK, SPADEResBlock
 
 _TAPS = [divmod(tap, 3) for tap in range(9)]
@@ -175,104 +174,11 @@ def _tables(norm: nn.Module, alphabet: Alphabet) -> _PatchTables:
     return _PatchTables(norm, alphabet)
 
 
-_INPUTS = (
-    "x",
-    "symbols",
-    "roots3",
-    "roots5",
-    "taps",
-    "hidden_bias",
-    "scale",
-    "scale_bias",
-    "shift",
-    "shift_bias",
-)
-
-
-def _body(name: str, values: tuple[int, ...]) -> onnx.FunctionProto:
-    enlarge, activate = values
-    text = FunctionText()
-    shape = text.value("Shape (symbols)")
-    size = text.value(f"Slice ({shape}, {text.vector(1)}, {text.vector(3)})")  # [H, W]
-    places3, numbers3 = numbered(text, _once_x_is_there(text, shape, "roots3"))
-    places5, numbers5 = numbered(text, _once_x_is_there(text, shape, "roots5"))
-    hidden = _hidden(text, size, places3)
-    seen = [text.rows(text.window(numbers3, dy, dx, size), places5) for dy, dx in _TAPS]
-    scales, shifts = _convolved(text, hidden, seen)
-    rows = text.value("Transpose <perm = [0, 2, 3, 1]> (x)")
-    if enlarge == 1:
-        scaled = text.value(f"Mul ({rows}, {text.rows(scales, numbers5)})")
-    else:
-        scaled = _enlarged_product(text, rows, text.rows(scales, numbers5), enlarge)
-    y = text.value(f"Add ({scaled}, {text.rows(shifts, numbers5)})")
-    y = text.value(f"LeakyRelu <alpha = {LEAK}> ({y})") if activate else y
-    text.assign("y", f"Transpose <perm = [0, 3, 1, 2]> ({y})")
-    return text.finish(name, _INPUTS, ("y",), ("enlarge", "activate"))
-
-
-def _once_x_is_there(text: FunctionText, shape: str, roots: str) -> str:
-    """The roots, plus a zero that needs x to be known.
-
-    Nothing else of the tables does, and ONNX Runtime would make those of all norms before anything else: hundreds of
-    megabytes that wait for their turn.
-    """
-    of_x = text.value(f"Gather <axis = 0> ({text.value('Shape (x)')}, {text.scalar(0)})")
-    of_symbols = text.value(f"Gather <axis = 0> ({shape}, {text.scalar(0)})")
-    return text.value(f"Add ({roots}, {text.value(f'Sub ({of_x}, {of_symbols})')})")  # N - N
-
-
-def _hidden(text: FunctionText, size: str, places: str) -> str:
-    """The hidden map [U3, hidden] of the distinct 3x3 patches."""
-    taps_shape = text.value("Shape (taps)")
-    alphabet = text.value(f"Slice ({taps_shape}, {text.vector(1)}, {text.vector(2)})")
-    outside = text.value(f"Squeeze ({text.value(f'Sub ({alphabet}, {text.vector(1)})')})")
-    around = text.value(f"Pad (symbols, {text.vector(0, 2, 2, 0, 2, 2)}, {outside})")
-    ring = text.value(f"Add ({size}, {text.vector(2)})")  # [H + 2, W + 2]
-    symbols = [text.rows(text.window(around, dy, dx, ring), places) for dy, dx in _TAPS]
-    total = "hidden_bias"
-    for tap in range(9):
-        total = text.value(f"Add ({text.rows(text.entry('taps', tap), symbols[tap])}, {total})")
-    active = text.value(f"Relu ({total})")
-    inside = text.value(f"Not ({text.value(f'Equal ({symbols[4]}, {outside})')})")
-    column = text.value(f"Unsqueeze ({text.value(f'CastLike ({inside}, {active})')}, {text.vector(1)})")
-    return text.value(f"Mul ({active}, {column})")
-
-
-def _convolved(text: FunctionText, hidden: str, seen: list[str]) -> tuple[str, str]:
-    """Scales and shifts [U5, C] of the distinct 5x5 patches.
-
-    Tap by tap: side by side, the nine hidden vectors of each patch would take more memory than the maps themselves on
-    a label map without any repetition, and are no faster.
-    """
-    around = [text.rows(hidden, numbers) for numbers in seen]  # [U5, hidden]
-    totals = []
-    for part in ("scale", "shift"):
-        total = f"{part}_bias"
-        for tap in range(9):
-            product = text.value(f"MatMul ({around[tap]}, {text.entry(part, tap)})")
-            total = text.value(f"Add ({product}, {total})")
-        totals.append(total)
-    return totals[0], totals[1]
-
-
-def _enlarged_product(text: FunctionText, rows: str, scales: str, enlarge: int) -> str:
-    """``rows`` [N, H / e, W / e, C] times scales [N, H, W, C], each row e x e times."""
-    shape = text.value(f"Shape ({rows})")
-    n, h, w, c = text.values(f"Split <axis = 0, num_outputs = 4> ({shape})", 4)
-    one, times = text.vector(1), text.vector(enlarge)
-    small = text.value(f"Concat <axis = 0> ({n}, {h}, {one}, {w}, {one}, {c})")
-    large = text.value(f"Concat <axis = 0> ({n}, {h}, {times}, {w}, {times}, {c})")
-    product = text.value(
-        f"Mul ({text.value(f'Reshape ({rows}, {small})')}, {text.value(f'Reshape ({scales}, {large})')})"
-    )
-    return text.value(f"Reshape ({product}, {text.value(f'Shape ({scales})')})")
-
-
 MODULATE_PATCHES = CustomOperator(
     torch_op=torch.ops.lggan.modulate_patches.default,
     op_type="ModulatePatches",
-    inputs=_INPUTS,
+    inputs=INPUTS,
     outputs=("y",),
     attributes=("enlarge", "activate"),
-    body=_body,
+    body=spade_patches_function,
 )

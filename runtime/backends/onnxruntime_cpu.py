@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from runtime.contract.errors import BackendError, InputError, MissingError, Usag
 _PROVIDER = "CPUExecutionProvider"
 _ONNX_TYPES = {"float": "float32", "double": "float64"}  # the others are called as in numpy
 _ONLY_FATAL = 4  # failures arrive as exceptions; ONNX Runtime would print them to stderr as well
+_DATA_FOLDER = "session.model_external_initializers_file_folder_path"
 _MAX_THREADS = 1024
 _SHOWN = 300  # characters of foreign text in a message
 
@@ -26,7 +30,7 @@ class OnnxRuntimeCpu:
 
     def __init__(
         self,
-        model: bytes,
+        model: bytes | str,
         card: ModelCard,
         path: Path,
         threads: int | None = None,
@@ -35,7 +39,8 @@ class OnnxRuntimeCpu:
         """Load ``model``.
 
         Args:
-            model: the bytes of the ONNX file, which was checked; neither it nor a file beside it is opened again.
+            model: the bytes of the ONNX file, which was checked, or a path under which ONNX Runtime finds the very file
+                that was checked (`runtime.contract.onnx_wire.open_model`); no file beside it is opened.
             card: the card of the model; inputs and outputs of the graph must be those that it names.
             path: what messages call the model.
             threads: threads of one call; None for `physical_cores`.
@@ -54,16 +59,26 @@ class OnnxRuntimeCpu:
         settings.intra_op_num_threads = self.threads
         settings.inter_op_num_threads = 1
         settings.log_severity_level = _ONLY_FATAL
+        # With a pattern, every run but the first takes one new block for all of its tensors, while the blocks of the
+        # first stay where they are. That costs memory, and gains no time here.
+        settings.enable_mem_pattern = False
         # ONNX Runtime does not copy them: they live as long as the session
         self._external = [library.OrtValue.ortvalue_from_numpy(array) for array in (external or {}).values()]
         if external:
             settings.add_external_initializers(list(external), self._external)
+        else:
+            # There are none, so no folder is searched. Older versions heed it for models in memory alone.
+            settings.add_session_config_entry(_DATA_FOLDER, os.devnull)
         try:
             # enable_fallback=0: no second try on another provider, and no banner on stdout about it
             session: Any = library.InferenceSession(model, settings, providers=[_PROVIDER], enable_fallback=0)
             inputs, outputs = _tensors(session.get_inputs()), _tensors(session.get_outputs())
         except Exception as error:  # its exceptions share no base class of their own
-            raise InputError(f"ONNX Runtime cannot load {path}: {first_line(error)}; export the model again") from error
+            reason = first_line(error)
+            if isinstance(model, str):
+                reason = reason.replace(model, _printable(str(path)))
+            raise InputError(f"ONNX Runtime cannot load {path}: {reason}; export the model again") from error
+        _return_free_memory()
         if session.get_providers() != [_PROVIDER]:
             raise BackendError(f"ONNX Runtime runs {path} on {session.get_providers()} instead of the CPU")
         if not _agree(inputs, card.inputs, exactly=True):
@@ -108,6 +123,14 @@ def physical_cores() -> int:
         except OSError:
             return max(len(allowed), 1)
     return max(len(cores), 1)
+
+
+def _return_free_memory() -> None:
+    """Give the memory that loading used for a moment back to the system; glibc would keep it, half a model's size."""
+    if not sys.platform.startswith("linux"):
+        return
+    with suppress(OSError, AttributeError):  # musl and others have no such function
+        ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0))
 
 
 def first_line(error: BaseException) -> str:

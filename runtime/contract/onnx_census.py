@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.contract.errors import InputError
-from runtime.contract.onnx_wire import ModelFile
-from runtime.contract.onnx_wire import _fields as wire_fields
+from runtime.contract.onnx_wire import ModelFile, fields
 
 _MAIN = "main graph"
 _STANDARD = "ai.onnx"
@@ -70,7 +69,7 @@ def take_census(model: ModelFile, path: str | Path) -> Census:
     functions: dict[str, Counter[tuple[str, str]]] = {}
     for array in model.external.values():
         weights[_ARRAYS.get(array.dtype.name, array.dtype.name.upper())] += array.nbytes
-    for number, value in wire_fields(memoryview(model.data), path):
+    for number, value in fields(memoryview(model.data), path):
         if not isinstance(value, memoryview):
             continue
         if number == 7:
@@ -95,7 +94,7 @@ def metadata_entry(model: ModelFile, path: str | Path, key: str) -> str | None:
         InputError: damaged, or two entries of this name.
     """
     path = Path(path)
-    entries = (value for number, value in wire_fields(memoryview(model.data), path) if number == 14)
+    entries = (value for number, value in fields(memoryview(model.data), path) if number == 14)
     pairs = [_texts(entry, (1, 2), path) for entry in entries if isinstance(entry, memoryview)]
     found = [pair[2] for pair in pairs if pair[1] == key]
     if len(found) > 1:
@@ -108,24 +107,24 @@ def _count_nodes(scope: memoryview, node_field: int, counts: Counter[tuple[str, 
     todo = [(scope, node_field)]
     while todo:
         scope, node_field = todo.pop()
-        for number, node in wire_fields(scope, path):
+        for number, node in fields(scope, path):
             if number != node_field or not isinstance(node, memoryview):
                 continue
             texts = _texts(node, (4, 7), path)
             counts[(texts[7] or _STANDARD, texts[4])] += 1
-            for field, attribute in wire_fields(node, path):
+            for field, attribute in fields(node, path):
                 if field == 5 and isinstance(attribute, memoryview):
-                    graphs = (inner for name, inner in wire_fields(attribute, path) if name in (6, 11))
+                    graphs = (inner for name, inner in fields(attribute, path) if name in (6, 11))
                     todo.extend((inner, 1) for inner in graphs if isinstance(inner, memoryview))
 
 
 def _weigh(graph: memoryview, weights: Counter[str], path: Path) -> None:
     """Add the bytes of a graph's initialisers to those of their types."""
-    for number, tensor in wire_fields(graph, path):
+    for number, tensor in fields(graph, path):
         if number != 5 or not isinstance(tensor, memoryview):
             continue
         kind, size = 0, 0
-        for field, value in wire_fields(tensor, path):
+        for field, value in fields(tensor, path):
             if field == 2 and isinstance(value, int):
                 kind = value
             elif field in _VALUES and isinstance(value, memoryview):
@@ -136,7 +135,7 @@ def _weigh(graph: memoryview, weights: Counter[str], path: Path) -> None:
 def _texts(message: memoryview, numbers: tuple[int, ...], path: Path) -> dict[int, str]:
     """The text fields of these numbers; empty where there are none."""
     found = dict.fromkeys(numbers, "")
-    for number, value in wire_fields(message, path):
+    for number, value in fields(message, path):
         if number in found and isinstance(value, memoryview):
             try:
                 found[number] = bytes(value).decode("utf-8")

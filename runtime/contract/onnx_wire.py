@@ -3,7 +3,8 @@
 ONNX Runtime opens whatever files the tensors of a model name. A device that only runs models cannot parse them with
 ``onnx`` first, so this walks the protobuf encoding itself, as far as the question needs: varints, lengths, and the
 dozen field numbers of ``onnx.proto`` behind which a tensor can stand. Where a model of more than 2 GiB keeps weights
-in the file beside it, they are read here and handed to ONNX Runtime as arrays; it never opens a file by itself.
+in the file beside it, they are read here and handed to ONNX Runtime as arrays; the one file that it may open by itself
+is the model, held open since before the check.
 Encoding: https://protobuf.dev/programming-guides/encoding
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,14 +21,23 @@ import numpy as np
 from runtime.contract.card import CARD_KEY, ModelCard
 from runtime.contract.errors import InputError
 from runtime.contract.external_data import DATA_SHA256_KEY, DataFiles
+from runtime.contract.file_range import FileRange
 from runtime.contract.onnx_safety import (
     MAX_DIMENSION,
+    MAX_FILE_BYTES,
     MAX_NESTING,
     MAX_NODES,
     MAX_TENSOR_BYTES,
     MAX_TOTAL_BYTES,
     read_model_file,
 )
+from runtime.contract.opened_file import OpenedFile
+
+READ_WHOLE = 1 << 24
+"""Bytes; a smaller file is loaded from memory, where nobody can change it after its check."""
+
+Span = memoryview | FileRange
+"""The bytes of a message, or of anything in it."""
 
 # message -> {field number: message behind it}; fields that cannot lead to a tensor or the card are left out
 _FIELDS = {
@@ -61,6 +72,21 @@ class ModelFile:
 
 
 @dataclass(frozen=True)
+class LoadableModel:
+    """A model file as it was checked, in the form that a backend loads it from.
+
+    Attributes:
+        source: bytes of the ``.onnx`` file, or the path of the open file (`OpenedFile.link`).
+        card: the model card in it.
+        external: see `ModelFile`; empty where ``source`` is a path.
+    """
+
+    source: bytes | str
+    card: ModelCard
+    external: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class _Outside:
     """A weight whose values lie in another file, as the model describes it."""
 
@@ -84,8 +110,36 @@ def read_model(path: str | Path) -> ModelFile:
         MissingError: no permission to read it.
     """
     path = Path(path)
-    data = read_model_file(path)
-    entries, outside = _walk(data, path)
+    return _checked(read_model_file(path), path)
+
+
+@contextmanager
+def open_model(path: str | Path) -> Iterator[LoadableModel]:
+    """Check an ONNX file and hold it open while a backend loads it.
+
+    A large file without external data is not brought into memory for it: its weights are skipped by the check, and the
+    backend reads the very file that was checked, under a path of the handle, where the system has such paths.
+
+    Raises:
+        InputError, MissingError: see `read_model`; InputError also where somebody wrote into the file before the block
+            ended, which ends without an error otherwise.
+    """
+    path = Path(path)
+    with OpenedFile(path, MAX_FILE_BYTES) as file:
+        link = file.link() if file.size >= READ_WHOLE else None
+        if link is not None:
+            with file.unchanged():
+                entries, outside = _walk(file.parts(), path)
+                if not outside:
+                    yield LoadableModel(link, _card(entries, path))
+                    return
+        model = _checked(file.read(), path)
+        yield LoadableModel(model.data, model.card, model.external)
+
+
+def _checked(data: bytes, path: Path) -> ModelFile:
+    """Check the bytes of a model file, and read the weights outside of it."""
+    entries, outside = _walk(memoryview(data), path)
     card = _card(entries, path)
     values: dict[str, np.ndarray] = {}
     if sum(weight.size for weight in outside) > MAX_TOTAL_BYTES:
@@ -113,18 +167,18 @@ def check_model_file(path: str | Path) -> tuple[bytes, ModelCard]:
     """
     path = Path(path)
     data = read_model_file(path)
-    entries, outside = _walk(data, path)
+    entries, outside = _walk(memoryview(data), path)
     if outside:
         raise _elsewhere(path)
     return data, _card(entries, path)
 
 
-def _walk(data: bytes, path: Path) -> tuple[list[tuple[str, str]], list[_Outside]]:
+def _walk(whole: Span, path: Path) -> tuple[list[tuple[str, str]], list[_Outside]]:
     """The metadata, and the weights of the main graph whose values lie in other files."""
     nodes = 0
     entries: list[tuple[str, str]] = []
     outside: list[_Outside] = []
-    todo: list[tuple[str, memoryview, int, bool]] = [("model", memoryview(data), 0, False)]
+    todo: list[tuple[str, Span, int, bool]] = [("model", whole, 0, False)]
     while todo:
         message, view, depth, is_weight = todo.pop()
         if depth > MAX_NESTING:
@@ -136,14 +190,14 @@ def _walk(data: bytes, path: Path) -> tuple[list[tuple[str, str]], list[_Outside
             continue
         known = _FIELDS[message]
         is_outside = False
-        for number, value in _fields(view, path):
+        for number, value in fields(view, path):
             is_outside |= message == "tensor" and (
                 number == _EXTERNAL_DATA or (number == _DATA_LOCATION and bool(value))
             )
             inner = known.get(number)
             if inner is None:
                 continue
-            if not isinstance(value, memoryview):
+            if isinstance(value, int):
                 raise InputError(f"{path} is damaged or not an ONNX model; export it again")
             nodes += inner == "node"
             if nodes > MAX_NODES:
@@ -172,9 +226,9 @@ def _elsewhere(path: Path) -> InputError:
     return InputError(f"{path} keeps tensors in other files; export it again into one file")
 
 
-def _pair(view: memoryview, path: Path) -> tuple[str, str]:
+def _pair(view: Span, path: Path) -> tuple[str, str]:
     """A key and its value; the last one counts where a field is repeated."""
-    pair = {number: bytes(value) for number, value in _fields(view, path) if isinstance(value, memoryview)}
+    pair = {number: bytes(value) for number, value in fields(view, path) if not isinstance(value, int)}
     key = pair.get(1, b"").decode("utf-8", "replace")
     try:
         return key, pair.get(2, b"").decode("utf-8")
@@ -184,13 +238,13 @@ def _pair(view: memoryview, path: Path) -> tuple[str, str]:
         return key, ""
 
 
-def _outside(view: memoryview, path: Path) -> _Outside:
+def _outside(view: Span, path: Path) -> _Outside:
     """Read the description of a tensor whose values are elsewhere."""
     shape: list[int] = []
     kind, name, location = 0, "", 0
-    fields: list[tuple[str, str]] = []
-    for number, value in _fields(view, path):
-        if number == _DIMS and isinstance(value, memoryview):  # packed
+    described: list[tuple[str, str]] = []
+    for number, value in fields(view, path):
+        if number == _DIMS and not isinstance(value, int):  # packed
             at = 0
             while at < len(value):
                 side, at = _varint(value, at, path)
@@ -199,30 +253,38 @@ def _outside(view: memoryview, path: Path) -> _Outside:
             shape.append(value)
         elif number == _DATA_TYPE and isinstance(value, int):
             kind = value
-        elif number == _NAME and isinstance(value, memoryview):
+        elif number == _NAME and not isinstance(value, int):
             name = bytes(value).decode("utf-8", "replace")
         elif number == _DATA_LOCATION and isinstance(value, int):
             location = value
-        elif number == _EXTERNAL_DATA and isinstance(value, memoryview):
-            fields.append(_pair(value, path))
+        elif number == _EXTERNAL_DATA and not isinstance(value, int):
+            described.append(_pair(value, path))
     where = f"tensor {name[:80]!r} of {path}"
     if location != 1 or not name or kind not in _DTYPES:
         raise InputError(f"{where} describes its external values in a way that this project does not write")
     if len(shape) > _MAX_RANK or any(side > MAX_DIMENSION for side in shape):
         raise InputError(f"{where} has the dimensions {shape[:8]}, each must be 0 .. {MAX_DIMENSION}")
-    weight = _Outside(name, tuple(shape), _DTYPES[kind], fields)
+    weight = _Outside(name, tuple(shape), _DTYPES[kind], described)
     if weight.size > MAX_TENSOR_BYTES:
         raise InputError(f"{where} takes {weight.size} bytes, more than {MAX_TENSOR_BYTES}")
     return weight
 
 
-def _fields(view: memoryview, path: Path) -> Iterator[tuple[int, int | memoryview]]:
-    """The fields of one message: (number, value), an int for numbers and a slice for everything with a length."""
+def fields(view: Span, path: Path) -> Iterator[tuple[int, int | Span]]:
+    """The fields of one protobuf message: (number, value), an int for numbers, a slice for all that has a length.
+
+    Args:
+        view: the message's bytes, in memory or in an open file.
+        path: what error messages call the file.
+
+    Raises:
+        InputError: no such message, or cut off.
+    """
     at, end = 0, len(view)
     while at < end:
         tag, at = _varint(view, at, path)
         number, kind = tag >> 3, tag & 7
-        value: int | memoryview
+        value: int | Span
         if kind == 0:
             value, at = _varint(view, at, path)
         elif kind == 2:
@@ -238,7 +300,7 @@ def _fields(view: memoryview, path: Path) -> Iterator[tuple[int, int | memoryvie
         yield number, value
 
 
-def _varint(view: memoryview, at: int, path: Path) -> tuple[int, int]:
+def _varint(view: Span, at: int, path: Path) -> tuple[int, int]:
     """The variable-length number at ``at`` and the position behind it."""
     result = 0
     for shift in range(0, 70, 7):

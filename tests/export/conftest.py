@@ -52,7 +52,7 @@ def _trace_once() -> Iterator[None]:
     traced: dict[str, onnx.ModelProto] = {}
 
     def remembered(module: LabelsToPicture) -> onnx.ModelProto:
-        digest = hashlib.sha256(f"{type(module.generator)} {module.generator.config} {module.outputs}".encode())
+        digest = hashlib.sha256(f"{type(module)} {module.generator.config} {module.outputs}".encode())
         for name, tensor in module.state_dict().items():
             digest.update(name.encode() + tensor.numpy().tobytes())
         key = digest.hexdigest()

@@ -10,12 +10,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
 from onnx import TensorProto, helper, numpy_helper, parser
 
 from export.graph_account import account, graph_report, write_report
 from export.graph_profile import labelled, profiled
 from export.layouts import CheckInput, built_in
+from export.rewrites import class_heads_band
 from export.rewrites.names import Rewrite
+from export.savings import savings
 from export.target import Target
 from lggan.cost import generator_cost
 from lggan.networks.build import AnyGenerator
@@ -266,3 +269,36 @@ def test_what_was_predicted_for_spade_is_what_is_counted(make_sample: Callable[[
     assert blocks["encoder/conv1"].macs == predicted["label-stem"] == 0
     # with the upsampling as published, the 1x1 convolution behind it
     assert report.published_macs > sum(part.macs for part in generator_cost(sample.generator.config).parts)
+
+
+@pytest.mark.parametrize("cross_view", [False, True])
+def test_class_heads_multiply_what_is_predicted_and_their_padding(
+    cross_view: bool, make_sample: Callable[[Case], Sample], tmp_path: Path
+) -> None:
+    """The graph lists strips in blocks and fuses all heads at each pixel; with that it is counted to the last MAC."""
+    case = Case(cross_view=cross_view)
+    sample = make_sample(case)
+    model = exported_graph(sample, case, Target.CPU, tmp_path)
+    check = built_in(sample.card)[0]
+    counted = sum(run.macs for run in profiled(model, check) if "PaintHeads" in run.name)
+
+    bank, pixels = sample.generator.local_branch.heads.weight, check.label.size
+    count, out, channels, kernel, _ = bank.shape
+    owner = np.full(256, count)
+    given = getattr(sample.generator.config, "groups", range(count))
+    owner[: len(given)] = [count if head < 0 else head for head in given]
+    around = np.pad(owner[check.label[0, 0]], kernel // 2, mode="reflect")  # small enough for one band
+    blocks = 0
+    present = np.unique(around[around < count])
+    for head in present:
+        here = np.pad(around == head, ((0, 0), (0, kernel - 1)))
+        strips = sliding_window_view(here, kernel, axis=1).any(axis=2).sum()  # those that start in the margin as well
+        blocks += -(-int(strips) // class_heads_band._BLOCK)
+    chunk = class_heads_band._CHUNK * class_heads_band._BLOCK
+    slots = (blocks // class_heads_band._CHUNK + 1) * chunk
+    added_to = out if cross_view else 9 * 3
+    fused = pixels * added_to * ((len(present) + 1) * out + 1)
+    assert counted == slots * out * kernel * kernel * channels + fused
+
+    ledger = savings(sample.generator.config, [Rewrite.CLASS_HEADS], check.label[0, 0])
+    assert counted / 2.5 < ledger[0].macs_after < counted

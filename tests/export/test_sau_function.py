@@ -11,7 +11,8 @@ import torch
 from onnx import TensorProto, helper
 
 from engines.child import Job, run_child
-from export.sau_function import ATTRIBUTES, DOMAIN, OP_TYPE, SauGeometry, attach_sau_function, sau_function
+from export.names import DOMAIN
+from export.sau_function import ATTRIBUTES, OP_TYPE, SauGeometry, attach_sau_function, sau_function
 from export.tensorrt_support import tensorrt_findings
 from lggan.networks.upsample import semantic_aware_upsample
 from runtime.contract.errors import UsageError
