@@ -5,7 +5,7 @@ From the local branch's feature map to the losses' gradients: the heads, the con
 and the class-feature classification. Three forms, whose results are checked to be equal:
 
 * published: for each class mask the features, pad them, convolve; all answers stacked;
-* shared padding: the same with the features padded once, the form of the exported graph;
+* shared padding: the same with the features padded once, the form of the graph exported for TensorRT;
 * routed: each class where its pixels are, the form of training.
 
 Run by hand; without label maps of your own it draws some:

@@ -267,7 +267,7 @@ def _described(arguments: argparse.Namespace) -> str:
     import torch
 
     versions = f"PyTorch {torch.__version__}, ONNX Runtime {onnxruntime.__version__}"
-    return f"{machine()}; {arguments.threads} threads, float32, {versions}."
+    return f"{machine()}; {arguments.threads} thread{'s' * (arguments.threads != 1)}, float32, {versions}."
 
 
 if __name__ == "__main__":

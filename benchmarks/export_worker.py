@@ -2,7 +2,8 @@
 
     python benchmarks/export_worker.py FORM FILE INPUTS.npz OUTPUTS.npy THREADS
 
-The form ``pytorch`` opens a checkpoint, every other an ONNX file with ONNX Runtime, without PyTorch in the process.
+The form ``pytorch`` opens a checkpoint, ``plain`` an ONNX file with ONNX Runtime as it comes, and every other an ONNX
+file with the project's runtime; these have no PyTorch in the process.
 First each input is run once, which writes the pictures; then each line of stdin names the input to run again. When
 stdin ends, the process tells what memory it took.
 """
@@ -29,7 +30,7 @@ def main() -> None:
     with np.load(inputs, allow_pickle=False) as stored:
         names = sorted({key.partition("/")[0] for key in stored})
         feeds = [{key.partition("/")[2]: stored[key] for key in stored if key.startswith(f"{n}/")} for n in names]
-    prepare = _pytorch if form == "pytorch" else _onnx_runtime
+    prepare = {"pytorch": _pytorch, "plain": _onnx_runtime}.get(form, _runtime)
     load = prepare(int(threads))
     before = resident_memory()
     run = load(Path(file))
@@ -66,6 +67,18 @@ def _pytorch(threads: int) -> Callable[[Path], Run]:
             return image
 
         return run
+
+    return load
+
+
+def _runtime(threads: int) -> Callable[[Path], Run]:
+    """Our files, as the project's runtime opens them."""
+    from runtime.backends.onnxruntime_cpu import OnnxRuntimeCpu
+    from runtime.contract.loadable_model import open_model
+
+    def load(path: Path) -> Run:
+        with open_model(path) as model:
+            return OnnxRuntimeCpu(model.source, model.card, path, threads, model.external).run
 
     return load
 

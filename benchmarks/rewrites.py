@@ -11,10 +11,11 @@ all of its optimisations. Run by hand, on a quiet machine; the first run exports
 Weights are drawn at full width (`weights.py`). Without label maps of your own one is drawn, too. Each graph runs in a
 process of its own, one after the other; a row that nothing is done to shows whether they had the machine alike.
 
-A row's milliseconds are the kernel times in ONNX Runtime's profile, summed over the nodes of that part of the network
-(`rewrite_rows.py`); the least of all runs. The whole picture's are wall-clock time of the fastest run, profiling
-included, which costs some microseconds per node: `export_speed.py` measures without. Multiplications are predicted:
-those of the published formulation, and what the ledger (`export.savings`) says becomes of them.
+A row's milliseconds are kernel times in ONNX Runtime's profile, of each node its least in all runs, summed over the
+nodes of that part of the network (`rewrite_rows.py`). The whole picture's are wall-clock time of the fastest run: more
+than the sum, by what passes between the nodes, by what profiling costs (`export_speed.py` measures without), and on a
+busy machine by the disturbances, which no run is without. Multiplications are predicted: those of the published
+formulation, and what the ledger (`export.savings`) says becomes of them.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from __future__ import annotations
 import argparse
 import glob
 import json
+import math
 import shlex
 import subprocess
 import sys
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,8 +60,8 @@ class RowResult:
 
 @dataclass(frozen=True)
 class Result:
-    """The rows, and of each form the seconds of its fastest run, the largest difference of its picture to the first
-    form's in [-1, 1].
+    """The rows, and by form the seconds of the fastest run and how far its picture is from that of the first form, as
+    the largest difference of values in [-1, 1].
     """
 
     preset: str
@@ -68,6 +71,23 @@ class Result:
     rows: tuple[RowResult, ...]
     seconds: dict[str, float]
     difference: dict[str, float]
+
+
+@dataclass
+class FormTimes:
+    """The least seconds of one form so far: of a whole run, and by name and row of each node."""
+
+    whole: float = math.inf
+    nodes: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    def add(self, answer: Mapping[str, Any]) -> None:
+        """Take an answer of `node_times.py` in."""
+        self.whole = min(self.whole, answer["seconds"])
+        for name, (row, seconds) in answer["nodes"].items():
+            self.nodes[name, row] = min(self.nodes.get((name, row), math.inf), seconds)
+
+    def of_row(self, row: Row) -> float:
+        return sum(seconds for (_, own), seconds in self.nodes.items() if own == row.name)
 
 
 def main() -> None:
@@ -151,12 +171,12 @@ def _measure(preset: Preset, arguments: argparse.Namespace) -> Result:
     feeds, name = _inputs(preset, arguments)
     inputs = arguments.work / "inputs.npz"
     np.savez(inputs, **feeds)
-    runs: dict[str, list[dict[str, Any]]] = {form: [] for form in arguments.forms}
+    times = {form: FormTimes() for form in arguments.forms}
     pictures = {}
     for _ in range(arguments.rounds):
         for form in arguments.forms:
             output = arguments.work / f"{form}.npy"
-            runs[form] += _timed(_file(form, arguments), inputs, output, arguments)
+            times[form].add(_timed(_file(form, arguments), inputs, output, arguments))
             pictures[form] = np.load(output)
     first = pictures[arguments.forms[0]]
     label, instance = feeds["label"][0, 0], feeds["instance"][0, 0] if "instance" in feeds else None
@@ -171,24 +191,24 @@ def _measure(preset: Preset, arguments: argparse.Namespace) -> Result:
                 title=row.value,
                 rewrites=tuple(rewrite.value for rewrite in concerned(row, config)),
                 macs={form: macs[form][row] for form in macs},
-                seconds={form: min(run["rows"][row.name] for run in runs[form]) for form in runs},
+                seconds={form: entry.of_row(row) for form, entry in times.items()},
             )
             for row in Row
         ),
-        seconds={form: min(run["seconds"] for run in runs[form]) for form in runs},
+        seconds={form: entry.whole for form, entry in times.items()},
         difference={form: float(np.abs(picture - first).max()) for form, picture in pictures.items()},
     )
 
 
-def _timed(graph: Path, inputs: Path, output: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """The answer of `node_times.py`, for each run."""
+def _timed(graph: Path, inputs: Path, output: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The answer of `node_times.py`."""
     worker = str(Path(__file__).with_name("node_times.py"))
     given = (graph, inputs, output, arguments.threads, arguments.runs)
     command = [*shlex.split(arguments.launcher), sys.executable, worker, *map(str, given)]
     answer = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if answer.returncode:
         raise SystemExit(f"{shlex.join(command)} ended with {answer.returncode}")
-    found: list[dict[str, Any]] = json.loads(answer.stdout)
+    found: dict[str, Any] = json.loads(answer.stdout)
     return found
 
 
@@ -238,6 +258,8 @@ def _table(result: Result, forms: list[str]) -> str:
     for row in result.rows:
         macs = [_giga(row.macs[form]) for form in counted]
         lines.append(_line([row.title, ", ".join(row.rewrites), *macs, *(_milli(row.seconds[form]) for form in forms)]))
+    sums = (sum(row.seconds[form] for row in result.rows) for form in forms)
+    lines.append(_line(["sum of the rows", "", *("" for _ in counted), *map(_milli, sums)]))
     totals = [_giga(sum(row.macs[form] for row in result.rows)) for form in counted]
     lines.append(_line(["whole picture", "", *totals, *(_milli(result.seconds[form]) for form in forms)]))
     differences = [f"{result.difference[form]:.1e} for {FORMS[form]}" for form in forms[1:]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from runtime.command_line import (
 from runtime.console import Column, Console, plain, size
 
 if TYPE_CHECKING:
+    from runtime.contract.card import ModelCard
     from runtime.profiler.report import ProfileReport
 
 LABELS_HELP = "Label maps (or strips): a folder, file or glob; repeatable."
@@ -72,6 +74,7 @@ def infer(
         direction = Direction(strips) if strips else None
         options = InferOptions(size_wanted, instances, source, direction, force=force)
         files = InputReader(session.card, options).find(inputs)
+        _note_targets(console, [(model, session.card, session.backend)])
         report = run_inference(session, files, out, options, console)
     console.document("lggan-infer", report.to_dict())
     columns = [Column("picture"), Column("height x width", right=True), Column("ms", right=True)]
@@ -120,6 +123,7 @@ def profile(
     force: bool,
 ) -> None:
     """Measure models side by side: latency, throughput, memory, size, and closeness to the reference's pictures."""
+    from commands.models import card_of
     from commands.profiling import ProfileRequest, profile_models
     from runtime.contract.strips import Direction
     from runtime.profiler.options import ProfileOptions
@@ -131,6 +135,8 @@ def profile(
     report, page = profile_models(request, ProfileOptions(iterations=iterations, seconds=seconds), console)
     console.document("lggan-profile", {**report.to_dict(), "page": page})
     _show_profile(console, report)
+    graphs = [item for item in zip(models, report.variants, strict=True) if item[0].suffix.lower() == ".onnx"]
+    _note_targets(console, [(path, card_of(path), variant.backend) for path, variant in graphs])
     console.line(f"report {page}")
 
 
@@ -215,6 +221,28 @@ def demo(console: Console, examples: Path, out: Path, force: bool) -> None:
     ]
     console.line()
     console.fields("made", made)
+
+
+def _note_targets(console: Console, graphs: Sequence[tuple[Path, ModelCard, str]]) -> None:
+    """One remark on the files (path, card, backend) that would run faster here if they were exported for the CPU.
+
+    Silent on a file whose twin for the CPU runs beside it, and on FP16, which the graph for the CPU does not come in.
+    """
+    from runtime.backends.onnxruntime_cpu import OnnxRuntimeCpu
+    from runtime.contract.card import CPU, TENSORRT
+
+    known = {card.checkpoint_sha256 for _, card, _ in graphs if card.target == CPU}
+    slow = [
+        str(path)
+        for path, card, backend in graphs
+        if card.target == TENSORRT and card.precision == "fp32" and card.checkpoint_sha256 not in known
+        if backend == OnnxRuntimeCpu.name
+    ]
+    if slow:
+        console.note(
+            f"{', '.join(slow)}: exported for TensorRT; on this CPU a file exported with --target cpu is faster, "
+            "a large model several times"
+        )
 
 
 def _show_profile(console: Console, report: ProfileReport) -> None:

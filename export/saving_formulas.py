@@ -144,7 +144,7 @@ def _spade_patches(scene: Scene) -> Change | None:
         before += _convolution(layer) + Work(9 * hidden * maps * layer.pixels, weights, maps * layer.pixels)
         before += Work(activations=hidden * layer.pixels + math.prod(layer.source))  # behind its ReLU; the layout
         table = 9 * size * hidden + hidden
-        rows = hidden * three + 9 * hidden * five  # the latter gathered tap by tap, for gamma and beta alike
+        rows = hidden * three + 9 * hidden * five  # the latter gathered, for gamma and beta alike
         after += Work(9 * hidden * maps * five, weights + table, rows + maps * (five + layer.pixels))
     shares = ", ".join(
         f"{100 * five / (height * width):.1f} % at {height}x{width}"

@@ -12,7 +12,7 @@ from runtime.backends.onnxruntime_cpu import OnnxRuntimeCpu
 from runtime.contract.batch import input_batch
 from runtime.contract.card import CROSS_VIEW, SEMANTIC_SYNTHESIS, ModelCard
 from runtime.contract.errors import BackendError, InputError, MissingError, UsageError
-from runtime.contract.onnx_wire import open_model
+from runtime.contract.loadable_model import open_model
 
 _ENGINE_SUFFIXES = (".engine", ".plan", ".trt", ".rtx")
 _CHECKPOINT_SUFFIXES = (".safetensors",)

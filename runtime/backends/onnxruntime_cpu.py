@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from runtime.backends.heap import frugal_heap
 from runtime.contract.card import ModelCard, TensorInfo
 from runtime.contract.errors import BackendError, InputError, MissingError, UsageError
 
@@ -40,7 +38,7 @@ class OnnxRuntimeCpu:
 
         Args:
             model: the bytes of the ONNX file, which was checked, or a path under which ONNX Runtime finds the very file
-                that was checked (`runtime.contract.onnx_wire.open_model`); no file beside it is opened.
+                that was checked (`runtime.contract.loadable_model.open_model`); no file beside it is opened.
             card: the card of the model; inputs and outputs of the graph must be those that it names.
             path: what messages call the model.
             threads: threads of one call; None for `physical_cores`.
@@ -71,14 +69,14 @@ class OnnxRuntimeCpu:
             settings.add_session_config_entry(_DATA_FOLDER, os.devnull)
         try:
             # enable_fallback=0: no second try on another provider, and no banner on stdout about it
-            session: Any = library.InferenceSession(model, settings, providers=[_PROVIDER], enable_fallback=0)
+            with frugal_heap():
+                session: Any = library.InferenceSession(model, settings, providers=[_PROVIDER], enable_fallback=0)
             inputs, outputs = _tensors(session.get_inputs()), _tensors(session.get_outputs())
         except Exception as error:  # its exceptions share no base class of their own
             reason = first_line(error)
             if isinstance(model, str):
                 reason = reason.replace(model, _printable(str(path)))
             raise InputError(f"ONNX Runtime cannot load {path}: {reason}; export the model again") from error
-        _return_free_memory()
         if session.get_providers() != [_PROVIDER]:
             raise BackendError(f"ONNX Runtime runs {path} on {session.get_providers()} instead of the CPU")
         if not _agree(inputs, card.inputs, exactly=True):
@@ -123,14 +121,6 @@ def physical_cores() -> int:
         except OSError:
             return max(len(allowed), 1)
     return max(len(cores), 1)
-
-
-def _return_free_memory() -> None:
-    """Give the memory that loading used for a moment back to the system; glibc would keep it, half a model's size."""
-    if not sys.platform.startswith("linux"):
-        return
-    with suppress(OSError, AttributeError):  # musl and others have no such function
-        ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0))
 
 
 def first_line(error: BaseException) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,17 +23,12 @@ from runtime.contract.external_data import DATA_SHA256_KEY, DataFiles
 from runtime.contract.file_range import FileRange
 from runtime.contract.onnx_safety import (
     MAX_DIMENSION,
-    MAX_FILE_BYTES,
     MAX_NESTING,
     MAX_NODES,
     MAX_TENSOR_BYTES,
     MAX_TOTAL_BYTES,
     read_model_file,
 )
-from runtime.contract.opened_file import OpenedFile
-
-READ_WHOLE = 1 << 24
-"""Bytes; a smaller file is loaded from memory, where nobody can change it after its check."""
 
 Span = memoryview | FileRange
 """The bytes of a message, or of anything in it."""
@@ -72,21 +66,6 @@ class ModelFile:
 
 
 @dataclass(frozen=True)
-class LoadableModel:
-    """A model file as it was checked, in the form that a backend loads it from.
-
-    Attributes:
-        source: bytes of the ``.onnx`` file, or the path of the open file (`OpenedFile.link`).
-        card: the model card in it.
-        external: see `ModelFile`; empty where ``source`` is a path.
-    """
-
-    source: bytes | str
-    card: ModelCard
-    external: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class _Outside:
     """A weight whose values lie in another file, as the model describes it."""
 
@@ -110,35 +89,15 @@ def read_model(path: str | Path) -> ModelFile:
         MissingError: no permission to read it.
     """
     path = Path(path)
-    return _checked(read_model_file(path), path)
+    return check_model(read_model_file(path), path)
 
 
-@contextmanager
-def open_model(path: str | Path) -> Iterator[LoadableModel]:
-    """Check an ONNX file and hold it open while a backend loads it.
-
-    A large file without external data is not brought into memory for it: its weights are skipped by the check, and the
-    backend reads the very file that was checked, under a path of the handle, where the system has such paths.
+def check_model(data: bytes, path: Path) -> ModelFile:
+    """Check the bytes of a model file, and read the weights that it keeps in a file beside it.
 
     Raises:
-        InputError, MissingError: see `read_model`; InputError also where somebody wrote into the file before the block
-            ended, which ends without an error otherwise.
+        InputError: see `read_model`.
     """
-    path = Path(path)
-    with OpenedFile(path, MAX_FILE_BYTES) as file:
-        link = file.link() if file.size >= READ_WHOLE else None
-        if link is not None:
-            with file.unchanged():
-                entries, outside = _walk(file.parts(), path)
-                if not outside:
-                    yield LoadableModel(link, _card(entries, path))
-                    return
-        model = _checked(file.read(), path)
-        yield LoadableModel(model.data, model.card, model.external)
-
-
-def _checked(data: bytes, path: Path) -> ModelFile:
-    """Check the bytes of a model file, and read the weights outside of it."""
     entries, outside = _walk(memoryview(data), path)
     card = _card(entries, path)
     values: dict[str, np.ndarray] = {}
@@ -155,6 +114,16 @@ def _checked(data: bytes, path: Path) -> ModelFile:
     return ModelFile(data, card, values)
 
 
+def self_contained_card(span: Span, path: Path) -> ModelCard | None:
+    """Check a model as `check_model` does, but pass over all weights; None where it keeps some in another file.
+
+    Raises:
+        InputError: see `read_model`.
+    """
+    entries, outside = _walk(span, path)
+    return None if outside else _card(entries, path)
+
+
 def check_model_file(path: str | Path) -> tuple[bytes, ModelCard]:
     """Read an ONNX file, check that it needs no other file, and find its card.
 
@@ -167,10 +136,10 @@ def check_model_file(path: str | Path) -> tuple[bytes, ModelCard]:
     """
     path = Path(path)
     data = read_model_file(path)
-    entries, outside = _walk(memoryview(data), path)
-    if outside:
+    card = self_contained_card(memoryview(data), path)
+    if card is None:
         raise _elsewhere(path)
-    return data, _card(entries, path)
+    return data, card
 
 
 def _walk(whole: Span, path: Path) -> tuple[list[tuple[str, str]], list[_Outside]]:

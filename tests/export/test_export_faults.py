@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 import cli
 import export.onnx_export
 import export.onnx_file
+import export.proof_graph
 from export.onnx_export import ExportResult, export_onnx
 from export.onnx_file import read_onnx, write_onnx
 from export.options import ExportOptions
@@ -48,7 +49,7 @@ def _never_traced(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: object, **__: object) -> None:
         raise AssertionError("the exporter was started")
 
-    monkeypatch.setattr(export.onnx_export, "trace", never)
+    monkeypatch.setattr(export.proof_graph, "trace", never)
 
 
 # --- foreign checkpoints ---
@@ -255,7 +256,7 @@ def run_into_a_limit(ready: Any, size: int, model: onnx.ModelProto, output: Path
     return 0
 
 
-@pytest.mark.parametrize("place", ["trace", "load_generator"])
+@pytest.mark.parametrize("place", ["proof_graph", "load_generator"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_killed_while_it_works(sample: Sample, tmp_path: Path, place: str, number: int) -> None:
     code = in_child(export_until, place, sample.path, tmp_path / "new" / "model.onnx", number=number)

@@ -20,6 +20,7 @@ from runtime.contract.card import CARD_KEY
 from runtime.contract.errors import BackendError, InputError, MissingError, UsageError
 from runtime.contract.external_data import DATA_SHA256_KEY
 from runtime.contract.files import sha256_of
+from runtime.contract.graph_report import GRAPH_KEY
 from runtime.contract.onnx_wire import check_model_file, read_model
 
 LIMIT = 100_000  # bytes: above it, the models of these tests are taken for larger than 2 GiB
@@ -73,7 +74,10 @@ def test_variants_differ_as_they_should(exported: ExportResult) -> None:
     assert {entry.domain for entry in inlined.opset_import} == {""}
     assert onnx_bytes(to_variant(full, Variant.FULL)) == onnx_bytes(full)
     for model in (plugin, inlined):
-        assert [entry.value for entry in model.metadata_props] == [card.to_json()]
+        assert {entry.key: entry.value for entry in model.metadata_props} == {
+            CARD_KEY: card.to_json(),
+            GRAPH_KEY: exported.graph.to_json(),
+        }
         onnx.checker.check_model(model)
 
 
@@ -119,7 +123,11 @@ def test_a_large_model_becomes_a_pair(pair: Path, model: onnx.ModelProto, export
     data = pair.with_name("model.onnx.data")
     graph = onnx.load(str(pair), load_external_data=False)
     metadata = {entry.key: entry.value for entry in graph.metadata_props}
-    assert metadata == {CARD_KEY: exported.card.to_json(), DATA_SHA256_KEY: sha256_of(data)}
+    assert metadata == {
+        CARD_KEY: exported.card.to_json(),
+        GRAPH_KEY: exported.graph.to_json(),
+        DATA_SHA256_KEY: sha256_of(data),
+    }
     ends = [0]
     for tensor in graph.graph.initializer:
         size = int(np.prod(tensor.dims)) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize

@@ -6,17 +6,22 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
+from onnx import helper, numpy_helper
 
 from runtime.backend import Device, SessionOptions
 from runtime.backends import onnxruntime_cpu
+from runtime.contract import loadable_model
 from runtime.contract.errors import BackendError, InputError, MissingError, UsageError
+from runtime.contract.opened_file import OpenedFile
 from runtime.session import Session
 from tests.runtime.toy_models import (
     CARD,
@@ -312,6 +317,156 @@ def test_card_of_another_kind_of_model(tmp_path: Path, card: object) -> None:
     path = write_model(tmp_path / "kind.onnx", card, inputs=(LABEL,), outputs=(IMAGE,))
     with pytest.raises(InputError, match=r"card's|portraits"):
         Session.open(path)
+
+
+# --- large files: loaded by their handle ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def by_handle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small files are treated like large ones."""
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("this system has no paths of handles: large files are loaded like small ones")
+    monkeypatch.setattr(loadable_model, "READ_WHOLE", 0)
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> None:
+    """Do something after the model is checked and before ONNX Runtime opens it."""
+    load = onnxruntime.InferenceSession
+
+    def disturbed(*arguments: object, **options: object) -> object:
+        action()
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", disturbed)
+
+
+@pytest.mark.usefixtures("by_handle")
+def test_a_large_file_gives_the_same_pictures(model: Path) -> None:
+    handles = len(os.listdir("/proc/self/fd"))
+    with Session.open(model) as session:
+        assert len(os.listdir("/proc/self/fd")) == handles
+        model.unlink()
+        np.testing.assert_array_equal(session.generate(LABELS), painted(LABELS))
+
+
+@pytest.mark.usefixtures("by_handle")
+def test_a_damaged_large_file_ends_in_typed_errors(
+    model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole, path = model.read_bytes(), tmp_path / "bad.onnx"
+    damaged = [whole[:length] for length in range(0, len(whole), 97)]
+    for position in range(0, len(whole), 11):
+        bad = bytearray(whole)
+        bad[position] ^= 1 << position % 8
+        damaged.append(bytes(bad))
+    messages = []
+    for content in damaged:
+        path.write_bytes(content)
+        try:
+            with Session.open(path, SessionOptions(threads=1)) as session:
+                session.generate(LABELS)
+        except (InputError, BackendError) as error:
+            messages.append(str(error))
+    assert len(messages) > 30
+    assert not any("/proc/" in message for message in messages)
+    assert any("ONNX Runtime cannot load" in message for message in messages)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("by_handle")
+@pytest.mark.parametrize("content", [b"", b"not a model any more", None])
+def test_a_large_file_that_is_written_to_meanwhile(
+    model: Path, content: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Emptied, overwritten by nonsense, or by another good model of the same size."""
+    other = model.read_bytes().replace(b"scaled", b"scales") if content is None else content
+    os.utime(model, (1, 1))
+    meanwhile(monkeypatch, lambda: model.write_bytes(other))
+    with pytest.raises(InputError, match=r"toy\.onnx was changed while it was being opened; open it again"):
+        Session.open(model)
+
+
+@pytest.mark.usefixtures("by_handle")
+def test_a_large_file_that_is_replaced_meanwhile(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was checked is loaded, whatever has its name by then."""
+    other = tmp_path / "other.onnx"
+    other.write_bytes(b"not a model at all")
+    meanwhile(monkeypatch, lambda: os.replace(other, model))
+    with Session.open(model) as session:
+        np.testing.assert_array_equal(session.generate(LABELS), painted(LABELS))
+    assert model.read_bytes() == b"not a model at all"
+
+
+@pytest.mark.usefixtures("by_handle")
+def test_weights_elsewhere_that_come_in_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where it cannot be seen that the file was changed: no file beside it is read."""
+    path = write_model(tmp_path / "toy.onnx", FLOAT_CARD, float_nodes(1.5))
+    (tmp_path / "divisor").write_bytes(np.float32(1.5).tobytes())
+    pair = onnx.load_model(path)
+    del pair.graph.node[1]  # the constant
+    weight = pair.graph.initializer.add(name="divisor", data_type=onnx.TensorProto.FLOAT, dims=[])
+    weight.data_location = onnx.TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value="divisor")
+    content = pair.SerializeToString()
+    (tmp_path / "pair.onnx").write_bytes(content)
+    with Session.open(tmp_path / "pair.onnx") as session:  # read here, and checked
+        assert session.generate(LABELS).any()
+    monkeypatch.setattr(OpenedFile, "_is_changed", lambda self: False)
+    meanwhile(monkeypatch, lambda: path.write_bytes(content))
+    with pytest.raises(InputError, match="ONNX Runtime cannot load"):
+        Session.open(path)
+
+
+def big_model(path: Path) -> int:
+    """Write a model of some 150 MB, half convolutions and half matrix products; returns its bytes."""
+    draw = np.random.default_rng(0)
+    squares = [f"w{i}" for i in range(16)]
+    shapes = {"first": (512, 1, 1, 1), "last": (3, 512, 1, 1)}
+    shapes |= {name: (512, 512, 3, 3) if i < 8 else (512, 4608) for i, name in enumerate(squares)}
+    tensors = [
+        numpy_helper.from_array(draw.standard_normal(shape, dtype=np.float32) * 1e-2, name)
+        for name, shape in shapes.items()
+    ]
+    node = helper.make_node
+    nodes = [
+        node("Cast", ["label"], ["x"], to=onnx.TensorProto.FLOAT),
+        node("Conv", ["x", "first"], ["y0"]),
+        *(node("Conv", [f"y{i}", f"w{i}"], [f"y{i + 1}"], pads=[1, 1, 1, 1]) for i in range(8)),
+        node("Transpose", ["y8"], ["rows"], perm=[0, 2, 3, 1]),  # [N, H, W, 512]
+        *(node("MatMul", ["rows", f"w{i}"], [f"p{i}"]) for i in range(8, 16)),  # [N, H, W, 4608]
+        node("Sum", [f"p{i}" for i in range(8, 16)], ["sum"]),
+        node("Split", ["sum"], [f"part{i}" for i in range(9)], axis=3, num_outputs=9),
+        node("Transpose", ["part4"], ["columns"], perm=[0, 3, 1, 2]),
+        node("Conv", ["columns", "last"], ["image"]),
+    ]
+    model = onnx.load_model(write_model(path, FLOAT_CARD, nodes))
+    model.graph.initializer.extend(tensors)
+    return path.write_bytes(model.SerializeToString())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is measured on Linux alone")
+def test_memory_of_a_large_model(tmp_path: Path) -> None:
+    """While it is opened, no third copy of its weights; afterwards one copy."""
+    size = big_model(tmp_path / "big.onnx")
+    code = (
+        "import sys, numpy as np, onnxruntime\n"
+        "from runtime.backend import SessionOptions\n"
+        "from runtime.profiler.memory import peak_memory, resident_memory\n"
+        "from runtime.session import Session\n"
+        "before = resident_memory()\n"
+        "with Session.open(sys.argv[1], SessionOptions(threads=1)) as session:\n"
+        "    for _ in range(3):\n"
+        "        session.generate(np.ones((4, 8), np.uint8))\n"
+        "    print(peak_memory() - before, resident_memory() - before)\n"
+    )
+    peak, steady = (int(word) / size for word in run_python(code, str(tmp_path / "big.onnx")).split())
+    print(f"a model of {size / 1e6:.0f} MB takes {peak:.2f} times its size at most, {steady:.2f} times at last")  # noqa: T201
+    assert peak <= 2.2
+    assert steady <= 1.4
+
+
+# --- graphs that it refuses ------------------------------------------------------------------------------------------
 
 
 def test_operator_that_nobody_knows(tmp_path: Path) -> None:

@@ -44,12 +44,14 @@ def test_roots_have_the_same_patch(alphabet: int) -> None:
         symbols = torch.from_numpy(np.minimum(np.stack([label, other]), K)).to(torch.int64)
         three, five = (_patches(symbols.numpy(), margin, ring, alphabet - 1) for margin, ring in ((1, 1), (2, 0)))
         eager = label_patches(symbols, alphabet)
-        for roots in (eager, run_body(LABEL_PATCHES, [symbols], (alphabet,))):
+        # In the body, keys may collide: a few places more than there are patches are their own roots then.
+        for roots, spare in ((eager, 1.0), (run_body(LABEL_PATCHES, [symbols], (alphabet,)), 1.3)):
             roots3, roots5 = (np.asarray(each) for each in roots)
             assert roots3.shape == (2, 8, 11), name
             assert roots5.shape == (2, 6, 9), name
-            assert _check(roots3, three) == len(np.unique(three, axis=0)), name
-            assert _check(roots5, five) == len(np.unique(five, axis=0)), name
+            for found, patches in ((roots3, three), (roots5, five)):
+                distinct = len(np.unique(patches, axis=0))
+                assert distinct <= _check(found, patches) <= spare * distinct, name
 
 
 def test_collisions_cost_evaluations_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
