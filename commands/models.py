@@ -42,6 +42,11 @@ def open_model(path: Path, device: str = "auto", threads: int | None = None) -> 
         return Session.open(path, SessionOptions(device=Device(device), threads=threads))
 
 
+def gives_floats(path: Path, card: ModelCard) -> bool:
+    """Whether what `open_model` opens gives float pictures, by ``generate_floats``."""
+    return path.suffix.lower() == CHECKPOINT_SUFFIX or [info.dtype for info in card.outputs] == ["float32"]
+
+
 @contextmanager
 def plugins_explained(path: Path) -> Iterator[None]:
     """While an ONNX file is opened: tell a model that wants a TensorRT plugin from a bad one.

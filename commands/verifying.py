@@ -6,8 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from commands.float_models import gives_floats, open_float_model
-from commands.models import card_of, engine_source, open_model
+from commands.models import card_of, engine_source, gives_floats, open_model
 from runtime.comparison import Comparison, Difference, Generate, Limits, check_limits, compare, default_limits
 from runtime.console import Column, Console, plain
 from runtime.contract.card import ModelCard
@@ -176,11 +175,8 @@ def _check_alike(request: VerifyRequest, first: ModelCard, second: ModelCard) ->
 
 def _opened(path: Path, request: VerifyRequest, floats: bool) -> tuple[str, Generate]:
     """Name of the backend, and what makes a picture."""
-    if floats:
-        model = open_float_model(path, request.device, request.threads)
-        return model.backend, model.floats
-    session = open_model(path, request.device, request.threads)
-    return session.backend, session.generate
+    model = open_model(path, request.device, request.threads)
+    return model.backend, model.generate_floats if floats else model.generate
 
 
 def _allowed(limits: Limits) -> str:

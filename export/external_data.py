@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from runtime.contract.external_data import DATA_SHA256_KEY
@@ -36,6 +37,12 @@ class Serialized:
 
     data: bytes
     external: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def lend_to(self, options: onnxruntime.SessionOptions) -> None:
+        """Let a session that is opened with these options use the weights."""
+        if self.external:
+            values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in self.external.values()]
+            options.add_external_initializers(list(self.external), values)
 
 
 def is_large(model: onnx.ModelProto, limit: int = MAX_FILE_BYTES) -> bool:

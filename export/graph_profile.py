@@ -91,9 +91,7 @@ def profiled(model: onnx.ModelProto, check: CheckInput) -> list[NodeRun]:
         # Of weights that a kernel has taken over in a form of its own, the profile would not tell the shape.
         options.add_session_config_entry("session.disable_prepacking", "1")
         graph = serialized(labelled(model))
-        values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in graph.external.values()]
-        if values:
-            options.add_external_initializers(list(graph.external), values)
+        graph.lend_to(options)
         try:
             session = onnxruntime.InferenceSession(graph.data, options, providers=["CPUExecutionProvider"])
             session.run(None, check.batch.feeds())

@@ -254,9 +254,7 @@ def _rounded(value: float) -> float:
 
 def _session(model: Serialized) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in model.external.values()]
-    if values:
-        options.add_external_initializers(list(model.external), values)
+    model.lend_to(options)
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # errors only; they are raised as well
     try:

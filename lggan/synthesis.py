@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,16 +61,40 @@ class TorchSynthesizer:
             BackendError: PyTorch failed, e.g. for want of memory.
             UsageError: it is closed.
         """
+        pictures: NDArray[np.uint8] = self._computed(decode_image, label, instance, source)
+        return np.ascontiguousarray(pictures)  # [N, H, W, 3]
+
+    def generate_floats(
+        self,
+        label: NDArray[np.uint8],
+        instance: NDArray[np.int32] | None = None,
+        source: NDArray[np.uint8] | None = None,
+    ) -> NDArray[np.float32]:
+        """Make pictures as the network computes them, before they are rounded; otherwise as `generate`.
+
+        Returns:
+            float32 [N, 3, H, W] in [-1, 1]; a cross-view model's may reach beyond it.
+        """
+        return self._computed(Tensor.float, label, instance, source)
+
+    def _computed(
+        self,
+        finish: Callable[[Tensor], Tensor],
+        label: NDArray[np.uint8],
+        instance: NDArray[np.int32] | None,
+        source: NDArray[np.uint8] | None,
+    ) -> NDArray[Any]:
+        """The final pictures after ``finish``."""
         if self._generator is None:
             raise UsageError(f"{self.path} is closed; open it again")
         batch = input_batch(self.card, self.path, label, instance, source)
         try:
             with torch.inference_mode():
                 final = self._generator(*network_inputs(self._config, batch, self._device)).final
-                pictures: NDArray[np.uint8] = decode_image(final).cpu().numpy()
+                result: NDArray[Any] = finish(final).cpu().numpy()
         except RuntimeError as error:
             raise BackendError(f"PyTorch failed on {self.path}: {str(error).splitlines()[0]}") from error
-        return np.ascontiguousarray(pictures)  # [N, H, W, 3]
+        return result
 
     def close(self) -> None:
         """Free the weights; may be called more than once."""

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from runtime.contract.card import CARD_KEY, CROSS_VIEW, MAX_CARD_BYTES, SEMANTIC_SYNTHESIS, ModelCard
-from runtime.contract.errors import InputError, MissingError
-from runtime.contract.files import sha256_of
+from runtime.contract.errors import InputError
+from runtime.contract.files import explain_read_error, sha256_of
 from runtime.contract.graph_report import GRAPH_KEY, GraphReport
 from runtime.contract.onnx_census import Census, metadata_entry, take_census
 from runtime.contract.onnx_wire import ModelFile, read_model
@@ -177,14 +177,8 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
         with path.open("rb") as stream:
             yield stream
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist; check the name") from error
-    except IsADirectoryError as error:
-        raise InputError(f"{path} is a folder; name a file inside it") from error
-    except PermissionError as error:
-        raise MissingError(f"no permission to read {path}") from error
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+        raise explain_read_error(error, path) from error
 
 
 def _record_of(engine: Path) -> Path:

@@ -9,7 +9,7 @@ import numpy as np
 
 from runtime.backend import Backend, Device, SessionOptions
 from runtime.backends.onnxruntime_cpu import OnnxRuntimeCpu
-from runtime.contract.batch import input_batch
+from runtime.contract.batch import InputBatch, input_batch
 from runtime.contract.card import CROSS_VIEW, SEMANTIC_SYNTHESIS, ModelCard
 from runtime.contract.errors import BackendError, InputError, MissingError, UsageError
 from runtime.contract.loadable_model import open_model
@@ -103,12 +103,35 @@ class Session:
             BackendError: the backend failed, or gave values that are not numbers.
             UsageError: the session is closed.
         """
+        batch, image = self._computed(label, instance, source)
+        count, _, height, width = batch.label.shape
+        return _as_bytes(image, (count, height, width), self.path)
+
+    def generate_floats(
+        self, label: np.ndarray, instance: np.ndarray | None = None, source: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Make pictures as the network computes them, before they are rounded; otherwise as `generate`.
+
+        Returns:
+            float32 [N, 3, H, W] in [-1, 1], not looked at: a model that overflows gives values that are not numbers. A
+            cross-view model's may reach beyond the range.
+
+        Raises:
+            UsageError: the model gives bytes; besides what `generate` raises.
+        """
+        if self.card.outputs[0].dtype != "float32":
+            raise UsageError(f"{self.path} gives bytes; export it with --output float for float pictures")
+        return self._computed(label, instance, source)[1]
+
+    def _computed(
+        self, label: np.ndarray, instance: np.ndarray | None, source: np.ndarray | None
+    ) -> tuple[InputBatch, np.ndarray]:
+        """The checked inputs, and what the backend makes of them."""
         backend = self._backend
         if backend is None:
             raise UsageError(f"the session of {self.path} is closed; open it again")
         batch = input_batch(self.card, self.path, label, instance, source)
-        count, _, height, width = batch.label.shape
-        return _as_bytes(backend.run(batch.feeds()), (count, height, width), self.path)
+        return batch, backend.run(batch.feeds())
 
     def close(self) -> None:
         """Free the model; may be called more than once."""

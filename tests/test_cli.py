@@ -18,6 +18,7 @@ from PIL import Image
 import cli
 from runtime import command_line
 from runtime.contract.errors import BackendError, GateError, InputError, LgganError, MissingError, UsageError
+from tests.label_files import write_labels
 from tests.runtime.toy_models import CARD, INSTANCE_CARD, float_nodes, instance_nodes, write_model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,11 +35,7 @@ def model(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def labels(tmp_path: Path) -> Path:
-    folder = tmp_path / "labels"
-    folder.mkdir()
-    for index in range(3):
-        Image.fromarray(np.full((8, 16), index, np.uint8)).save(folder / f"{index}.png")
-    return folder
+    return write_labels(tmp_path / "labels", 3, 8, 16)
 
 
 def run_outside(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

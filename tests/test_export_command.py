@@ -20,6 +20,7 @@ from lggan.networks.build import build_generator  # noqa: E402
 from lggan.preset import load_preset  # noqa: E402
 from runtime.contract.errors import GateError, InputError  # noqa: E402
 from runtime.profiler.worker import LabelMap  # noqa: E402
+from tests.label_files import write_labels  # noqa: E402
 from tests.runtime.toy_models import CARD, CROSS_VIEW_CARD, INSTANCE_CARD  # noqa: E402
 
 
@@ -35,11 +36,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def labels(tmp_path: Path) -> Path:
-    folder = tmp_path / "labels"
-    folder.mkdir()
-    for index in range(3):
-        Image.fromarray(np.full((32, 64), index, np.uint8)).save(folder / f"{index}.png")
-    return folder
+    return write_labels(tmp_path / "labels", 3, 32, 64)
 
 
 @pytest.fixture

@@ -6,12 +6,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 import cli
 from runtime.contract.card import CPU, ModelCard
+from tests.label_files import write_labels
 from tests.runtime.toy_models import CARD, write_model
 
 REMARK = ": exported for TensorRT; on this CPU a file exported with --target cpu is faster, a large model several times"
@@ -19,11 +18,7 @@ REMARK = ": exported for TensorRT; on this CPU a file exported with --target cpu
 
 @pytest.fixture
 def labels(tmp_path: Path) -> Path:
-    folder = tmp_path / "labels"
-    folder.mkdir()
-    for index in range(2):
-        Image.fromarray(np.full((16, 32), index, np.uint8)).save(folder / f"{index}.png")
-    return folder
+    return write_labels(tmp_path / "labels", 2, 16, 32)
 
 
 def profiled(tmp_path: Path, labels: Path, *arguments: str | Path) -> int:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import cli
 from runtime.contract.card import ModelCard
 from runtime.contract.files import sha256_of
+from tests.label_files import write_labels
 from tests.onnx_toys import CARD as GRAPH_CARD
 from tests.onnx_toys import save, toy_model
 from tests.runtime.toy_models import (
@@ -35,11 +35,7 @@ def model(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def labels(tmp_path: Path) -> Path:
-    folder = tmp_path / "labels"
-    folder.mkdir()
-    for index in range(3):
-        Image.fromarray(np.full((8, 16), index, np.uint8)).save(folder / f"{index}.png")
-    return folder
+    return write_labels(tmp_path / "labels", 3, 8, 16)
 
 
 def document(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:

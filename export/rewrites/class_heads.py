@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from export.operators import CustomOperator
 from export.rewrites.class_heads_function import ATTRIBUTES, INPUTS, OUTPUTS, class_heads_function
-from lggan.networks.class_routed import HeadForm
+from lggan.networks.class_routed import ClassRoutedConv2d, HeadForm
 from lggan.networks.cross_view import SummedLocal, SummedLocalBranch
 from lggan.networks.head_answers import HeadAnswers
 from lggan.networks.head_fusion import fused_heads
@@ -100,6 +100,21 @@ def _(
     return feature.new_empty(n, fuse_weight.shape[0], h, w)
 
 
+class PaintedHeads(nn.Module):
+    """A bank of class heads, whose answers are fused right away. As a module, it gives the graph's node its name.
+
+    Shapes: see `paint_heads`.
+    """
+
+    def __init__(self, bank: ClassRoutedConv2d) -> None:
+        super().__init__()
+        self.weight, self.bias = bank.weight, bank.bias
+
+    def forward(self, feature: Tensor, heads: Tensor, fuse_weight: Tensor, fuse_bias: Tensor) -> Tensor:
+        kernels = (self.weight.shape[-1], fuse_weight.shape[-1])
+        return paint_heads(feature, heads, self.weight, self.bias, fuse_weight, fuse_bias, *kernels)
+
+
 class PaintedLocalBranch(nn.Module):
     """Takes the place of a `LocalBranch`, whose parts it keeps under their names.
 
@@ -115,15 +130,12 @@ class PaintedLocalBranch(nn.Module):
         self.form = HeadForm.ROUTED
         self.tower = branch.tower
         self.decoder = branch.decoder
-        self.heads = branch.heads
+        self.heads = PaintedHeads(branch.heads)
         self.fuse = branch.fuse
 
     def forward(self, quarter: Tensor, heads: Tensor, classes: Tensor | None = None) -> LocalSynthesis:
         feature = self.decoder(self.tower(quarter), classes)  # [N, ngf, H, W]
-        bank, fuse = self.heads, self.fuse
-        assert fuse.bias is not None
-        kernels = (bank.weight.shape[-1], fuse.weight.shape[-1])
-        logits = paint_heads(feature, heads, bank.weight, bank.bias, fuse.weight, fuse.bias, *kernels)  # [N, 3, H, W]
+        logits = self.heads(feature, heads, self.fuse.weight, self.fuse.bias)  # [N, 3, H, W]
         return LocalSynthesis(logits.tanh(), feature, None)
 
 
@@ -144,19 +156,16 @@ class PaintedSummedLocalBranch(nn.Module):
         super().__init__()
         self.form = HeadForm.ROUTED
         self.decoder = branch.decoder
-        self.heads = branch.heads
         count, outs = branch.heads.bias.shape
         like = branch.heads.bias.detach()
         identity = torch.eye(outs, dtype=like.dtype, device=like.device)
+        self.heads = PaintedHeads(branch.heads)
         self.register_buffer("identities", identity.repeat(1, count)[:, :, None, None])  # [out, G out, 1, 1]
         self.register_buffer("zeros", like.new_zeros(outs))
 
     def forward(self, middle: Tensor, heads: Tensor, classes: Tensor | None = None) -> SummedLocal:
         feature = self.decoder(middle, classes)  # [N, ngf, H, W]
-        bank = self.heads
-        kernel = bank.weight.shape[-1]
-        image = paint_heads(feature, heads, bank.weight, bank.bias, self.identities, self.zeros, kernel, 1)
-        return SummedLocal(image, None)  # [N, 3, H, W]
+        return SummedLocal(self.heads(feature, heads, self.identities, self.zeros), None)  # [N, 3, H, W]
 
 
 PAINT_HEADS = CustomOperator(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import overload
 
 from runtime.contract.errors import InputError
+from runtime.contract.files import explain_read_error
 
 _WINDOW = 1 << 16  # bytes read at once
 
@@ -60,7 +61,7 @@ class FileRange:
             try:
                 data = os.pread(self._handle, wanted, self._start + start)
             except OSError as error:
-                raise InputError(f"cannot read {self._path}: {error.strerror or error}") from error
+                raise explain_read_error(error, self._path) from error
             if len(data) < length:
                 raise InputError(f"{self._path} became shorter while it was read")
             self._window, self._window_at, at = memoryview(data), start, 0

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from runtime.contract.errors import LgganError, MissingError, UsageError
+from runtime.contract.errors import InputError, LgganError, MissingError, UsageError
 
 _CHUNK = 1 << 20
 
@@ -78,6 +78,17 @@ def explain_os_error(error: OSError, path: Path) -> LgganError:
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return MissingError(f"{path.parent} is not a folder; choose another destination")
     return MissingError(f"cannot write {path}: {error.strerror or error}")
+
+
+def explain_read_error(error: OSError, path: Path) -> LgganError:
+    """The same for a file that was to be read."""
+    if isinstance(error, FileNotFoundError):
+        return InputError(f"{path} does not exist; check the name")
+    if isinstance(error, IsADirectoryError):
+        return InputError(f"{path} is a folder; name a file inside it")
+    if isinstance(error, PermissionError):
+        return MissingError(f"no permission to read {path}")
+    return InputError(f"cannot read {path}: {error.strerror or error}")
 
 
 def _make_readable_as_usual(path: Path) -> None:

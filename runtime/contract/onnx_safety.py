@@ -12,15 +12,14 @@ this room is also installed where ``onnx`` is not. `onnx_wire.check_model_file` 
 from __future__ import annotations
 
 import math
-import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from runtime.contract.card import CARD_KEY, ModelCard
-from runtime.contract.errors import InputError, MissingError, UsageError
+from runtime.contract.errors import InputError, UsageError
 from runtime.contract.external_data import DATA_SHA256_KEY, DataFiles
+from runtime.contract.opened_file import OpenedFile
 
 MAX_FILE_BYTES = (1 << 31) - 1  # what a protobuf message can hold at most
 MAX_NODES = 100_000
@@ -77,23 +76,8 @@ def read_model_file(path: str | Path) -> bytes:
         InputError: absent, empty, not a regular file, or larger than `MAX_FILE_BYTES`.
         MissingError: no permission.
     """
-    path = Path(path)
-    try:
-        with path.open("rb") as stream:
-            status = os.fstat(stream.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise InputError(f"{path} is not a regular file")
-            if not 0 < status.st_size <= MAX_FILE_BYTES:
-                raise InputError(f"{path} has {status.st_size} bytes; an ONNX file has between 1 and {MAX_FILE_BYTES}")
-            return stream.read(MAX_FILE_BYTES + 1)
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist") from error
-    except IsADirectoryError as error:
-        raise InputError(f"{path} is a folder, not an ONNX file") from error
-    except PermissionError as error:
-        raise MissingError(f"no permission to read {path}") from error
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    with OpenedFile(Path(path), MAX_FILE_BYTES) as file:
+        return file.read()
 
 
 def check_model_proto(model: Any, path: str | Path) -> None:

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from runtime.contract.errors import InputError, MissingError
+from runtime.contract.errors import InputError
 from runtime.contract.file_range import FileRange
+from runtime.contract.files import explain_read_error
 
 
 class OpenedFile:
@@ -34,14 +35,8 @@ class OpenedFile:
         self.path = path
         try:
             self._stream = path.open("rb")
-        except FileNotFoundError as error:
-            raise InputError(f"{path} does not exist") from error
-        except IsADirectoryError as error:
-            raise InputError(f"{path} is a folder, not an ONNX file") from error
-        except PermissionError as error:
-            raise MissingError(f"no permission to read {path}") from error
         except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+            raise explain_read_error(error, path) from error
         status = os.fstat(self._stream.fileno())
         self.size = status.st_size
         self._before = _identity(status)
@@ -78,7 +73,7 @@ class OpenedFile:
             self._stream.seek(0)
             data = self._stream.read(self.size + 1)
         except OSError as error:
-            raise InputError(f"cannot read {self.path}: {error.strerror or error}") from error
+            raise explain_read_error(error, self.path) from error
         if len(data) != self.size:
             raise self._changed()
         return data

@@ -300,5 +300,8 @@ def test_class_heads_multiply_what_is_predicted_and_their_padding(
     fused = pixels * added_to * ((len(present) + 1) * out + 1)
     assert counted == slots * out * kernel * kernel * channels + fused
 
+    report = graph_report(model, check, sample.generator.config, [])
+    assert _blocks(report)["local/heads"].macs == counted
+
     ledger = savings(sample.generator.config, [Rewrite.CLASS_HEADS], check.label[0, 0])
     assert counted / 2.5 < ledger[0].macs_after < counted

@@ -45,6 +45,9 @@ def test_pictures_are_the_network_s(checkpoint: Path) -> None:
     assert pictures.shape == (2, 32, 64, 3)
     assert np.abs(pictures.astype(int) - expected).max() <= 1  # float32 against float64 at a rounding edge
     np.testing.assert_array_equal(maker.generate(batch[:, None]), pictures)  # [N, 1, H, W]
+    floats = maker.generate_floats(batch)
+    assert (floats.dtype, floats.shape) == (np.float32, (2, 3, 32, 64))
+    np.testing.assert_allclose(floats, final.numpy(), atol=1e-6)
     assert maker.generate(batch[0]).shape == (1, 32, 64, 3)
 
 

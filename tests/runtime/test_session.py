@@ -131,6 +131,16 @@ def test_float_output_becomes_bytes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(picture, np.stack([85 * LABELS] * 3, axis=-1))
 
 
+def test_floats_as_they_are(tmp_path: Path, model: Path) -> None:
+    path = write_model(tmp_path / "f.onnx", FLOAT_CARD, float_nodes(0.5))
+    with Session.open(path) as session:
+        floats = session.generate_floats(LABELS)
+    assert floats.dtype == np.float32
+    np.testing.assert_array_equal(floats, np.stack([2.0 * LABELS - 1] * 3, axis=1))  # neither clamped nor rounded
+    with Session.open(model) as session, pytest.raises(UsageError, match="gives bytes; export it with --output float"):
+        session.generate_floats(LABELS)
+
+
 def test_float_output_beyond_its_range_is_clamped(tmp_path: Path) -> None:
     path = write_model(tmp_path / "f.onnx", FLOAT_CARD, float_nodes(0.5))
     with Session.open(path) as session:
