@@ -164,13 +164,7 @@ def _summary(graph: GraphReport, card: ModelCard) -> tuple[str, ...]:
 def _columns(graph: GraphReport) -> list[list[Box]]:
     total = graph.total().macs
     most = max((branch.macs for branch in graph.branches()), default=0)
-    return [
-        [
-            _box(branch, [block for block in graph.blocks if block.branch == branch.name], total, most)
-            for branch in column
-        ]
-        for column in graph_columns(graph)
-    ]
+    return [[_box(branch, _blocks(graph, branch), total, most) for branch in column] for column in graph_columns(graph)]
 
 
 def _blocks(graph: GraphReport, branch: BlockCost) -> list[BlockCost]:
