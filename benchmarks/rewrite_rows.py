@@ -62,7 +62,7 @@ def row_of(modules: Sequence[str], op_type: str) -> Row:
             return Row.HEADS
         case ("attention", "weights" | "difference", *_) | ("attention",):
             return Row.ATTENTION
-    return Row.NORMS if op_type == "InstanceNormalization" else Row.REST
+    return Row.NORMS if op_type.endswith(("InstanceNormalization", "InstanceNorm")) else Row.REST
 
 
 @dataclass(frozen=True)

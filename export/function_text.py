@@ -69,6 +69,21 @@ class FunctionText:
         """``table[numbers]``."""
         return self.value(f"Gather <axis = 0> ({table}, {numbers})")
 
+    def after(self, value: str, first: str, batch: str) -> str:
+        """``value`` plus a zero that needs ``first`` to be known.
+
+        ONNX Runtime calls nodes in the order in which their inputs could be there, look-ups of large maps long before
+        anybody reads them. This makes one wait, so that the two are not in memory together.
+
+        Args:
+            value: a small tensor of numbers.
+            first: [N, ...].
+            batch: int64 [], N.
+        """
+        size = self.value(f"Gather <axis = 0> ({self.value(f'Shape ({first})')}, {self.scalar(0)})")
+        zero = self.value(f"Sub ({size}, {batch})")
+        return self.value(f"Add ({value}, {self.value(f'CastLike ({zero}, {value})')})")
+
     def finish(
         self, name: str, inputs: Sequence[str], outputs: Sequence[str], attributes: Sequence[str] = ()
     ) -> onnx.FunctionProto:

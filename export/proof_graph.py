@@ -9,6 +9,7 @@ from export.canonical import canonicalize
 from export.constants import fold_gathers
 from export.graph_module import picture_graph
 from export.operators import attach_bodies
+from export.rewrites.instance_norm import attach_two_stage_norm, use_two_stage_norms
 from export.rewrites.operators import OPERATORS
 from export.rewrites.plan import rewritten
 from export.sau_function import attach_sau_function
@@ -28,7 +29,10 @@ def proof_graph(generator: AnyGenerator, target: Target) -> onnx.ModelProto:
     """
     model = trace(picture_graph(rewritten(generator, target), target, GraphOutputs.BRANCHES))
     fold_gathers(model)
+    if target is Target.CPU:
+        use_two_stage_norms(model)
     model = canonicalize(model)
     attach_sau_function(model)
     attach_bodies(model, OPERATORS)
+    attach_two_stage_norm(model)
     return model

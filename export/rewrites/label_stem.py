@@ -84,6 +84,7 @@ def _body(name: str, values: tuple[int, ...]) -> onnx.FunctionProto:
     column_shape = text.value(
         f"Concat <axis = 0> ({text.value(f'Slice ({shape}, {text.vector(0)}, {text.vector(1)})')}, {column_size})"
     )
+    batch = text.value(f"Gather <axis = 0> ({shape}, {text.scalar(0)})")  # N
     symbols = [text.window(around, dy, 0, column_size) for dy in range(_K)]
     roots = roots_of(text, key_of(text, [(one, alphabet) for one in symbols]))
     places, numbers = numbered(text, text.value(f"Reshape ({roots}, {column_shape})"))
@@ -96,6 +97,8 @@ def _body(name: str, values: tuple[int, ...]) -> onnx.FunctionProto:
             part = text.value(f"Add ({part}, {looked_up})") if part else looked_up
         start = text.vector(0, dx)
         window = text.value(f"Slice ({numbers}, {start}, {text.value(f'Add ({start}, {size})')}, {text.vector(1, 2)})")
+        if total:
+            part = text.after(part, total, batch)  # or all seven maps would be there at once
         rows = text.rows(part, window)  # [N, H, W, M]
         total = text.value(f"Add ({total}, {rows})") if total else rows
     text.assign("y", f"Transpose <perm = [0, 3, 1, 2]> ({total})")

@@ -9,6 +9,7 @@ from export.rewrites.batch_norm import fold_batch_norms
 from export.rewrites.class_heads import PaintedLocalBranch, PaintedSummedLocalBranch
 from export.rewrites.dead_biases import drop_dead_biases
 from export.rewrites.label_reading import read_symbols
+from export.rewrites.matrix_conv import use_matrices
 from export.rewrites.names import Rewrite
 from export.rewrites.winograd import use_winograd
 from export.target import Target
@@ -21,9 +22,10 @@ def rewritten(generator: AnyGenerator, target: Target) -> AnyGenerator:
     """A copy of a generator in evaluation mode that computes the same with less work; the original stays as it is.
 
     Spectral normalisation is folded in the checkpoint already (`lggan.networks.generator.fold_spectral_norm`), and the
-    projection of semantic-aware upsampling stands before it in the network (`lggan.networks.upsample`). For
-    `Target.CPU` a semantic generator reads symbols in place of the one-hot map (`export.rewrites.label_symbols`), which
-    `export.graph_module` makes.
+    projection of semantic-aware upsampling stands before it in the network (`lggan.networks.upsample`). Instance norms
+    are no modules and wait until the graph is there (`export.rewrites.instance_norm`). For `Target.CPU` a semantic
+    generator reads symbols in place of the one-hot map (`export.rewrites.label_symbols`), which `export.graph_module`
+    makes.
     """
     result = copy.deepcopy(generator).eval().requires_grad_(False)
     drop_dead_biases(result)
@@ -36,6 +38,7 @@ def rewritten(generator: AnyGenerator, target: Target) -> AnyGenerator:
     if isinstance(result, LGGANGenerator):
         read_symbols(result)
         result.local_branch = PaintedLocalBranch(result.local_branch)  # type: ignore[assignment]
+        use_matrices(result)
     else:
         result.local_branch = PaintedSummedLocalBranch(result.local_branch)  # type: ignore[assignment]
     use_winograd(result)

@@ -29,17 +29,18 @@ def spade_patches_function(name: str, values: tuple[int, ...]) -> onnx.FunctionP
     enlarge, activate = values
     text = FunctionText()
     shape = text.value("Shape (symbols)")
+    batch = text.value(f"Gather <axis = 0> ({shape}, {text.scalar(0)})")  # N
     size = text.value(f"Slice ({shape}, {text.vector(1)}, {text.vector(3)})")  # [H, W]
     ring = text.value(f"Add ({size}, {text.vector(2)})")  # [H + 2, W + 2]
     places3, numbers3 = numbered(text, "roots3")
     places5, numbers5 = numbered(text, "roots5")
-    scales, shifts = _convolved(text, _hidden(text, shape, ring, places3), _around(text, numbers3, size, places5))
+    scales, shifts = _convolved(text, _hidden(text, batch, ring, places3), _around(text, numbers3, size, places5))
     rows = text.value("Transpose <perm = [0, 2, 3, 1]> (x)")
     if enlarge == 1:
         scaled = text.value(f"Mul ({rows}, {text.rows(scales, numbers5)})")
     else:
         scaled = _enlarged_product(text, rows, text.rows(scales, numbers5), enlarge)
-    y = text.value(f"Add ({scaled}, {text.rows(shifts, numbers5)})")
+    y = text.value(f"Add ({scaled}, {text.rows(text.after(shifts, scaled, batch), numbers5)})")
     y = text.value(f"LeakyRelu <alpha = {LEAK}> ({y})") if activate else y
     text.assign("y", f"Transpose <perm = [0, 3, 1, 2]> ({y})")
     return text.finish(name, INPUTS, ("y",), ("enlarge", "activate"))
@@ -64,7 +65,7 @@ def _around(text: FunctionText, source: str, size: str, places: str) -> str:
     return text.rows(text.flat(source), text.value(f"Add ({column}, {offsets})"))
 
 
-def _hidden(text: FunctionText, shape: str, ring: str, places: str) -> str:
+def _hidden(text: FunctionText, batch: str, ring: str, places: str) -> str:
     """The hidden map [U3, hidden] of the distinct 3x3 patches."""
     alphabet = text.value(f"Gather <axis = 0> ({text.value('Shape (taps)')}, {text.scalar(1)})")
     outside = text.value(f"Sub ({alphabet}, {text.scalar(1)})")
@@ -75,7 +76,8 @@ def _hidden(text: FunctionText, shape: str, ring: str, places: str) -> str:
     entries = text.value(f"Add ({symbols}, {start_of_tap})")
     width = text.value(f"Slice ({text.value('Shape (taps)')}, {text.vector(2)}, {text.vector(3)})")
     tables = text.value(f"Reshape (taps, {text.value(f'Concat <axis = 0> ({text.vector(-1)}, {width})')})")
-    total = _once_x_is_there(text, shape, "hidden_bias")
+    # Tables need nothing but symbols: those of all norms would be made first, and wait for their turn.
+    total = text.after("hidden_bias", "x", batch)
     for row in range(3):
         looked_up = text.rows(tables, _three(text, entries, row))  # [U3, 3, hidden]
         total = text.value(f"Add ({text.value(f'ReduceSum <keepdims = 0> ({looked_up}, {text.vector(1)})')}, {total})")
@@ -83,18 +85,6 @@ def _hidden(text: FunctionText, shape: str, ring: str, places: str) -> str:
     own = text.value(f"Slice ({symbols}, {text.vector(4)}, {text.vector(5)}, {text.vector(1)})")  # [U3, 1]
     inside = text.value(f"Not ({text.value(f'Equal ({own}, {outside})')})")
     return text.value(f"Mul ({active}, {text.value(f'CastLike ({inside}, {active})')})")
-
-
-def _once_x_is_there(text: FunctionText, shape: str, bias: str) -> str:
-    """The bias, plus a zero that needs x to be known.
-
-    Nothing else of the tables does, and ONNX Runtime would make those of all norms before anything else: hundreds of
-    megabytes that wait for their turn.
-    """
-    of_x = text.value(f"Gather <axis = 0> ({text.value('Shape (x)')}, {text.scalar(0)})")
-    of_symbols = text.value(f"Gather <axis = 0> ({shape}, {text.scalar(0)})")
-    zero = text.value(f"Sub ({of_x}, {of_symbols})")  # N - N
-    return text.value(f"Add ({bias}, {text.value(f'CastLike ({zero}, {bias})')})")
 
 
 def _convolved(text: FunctionText, hidden: str, around: str) -> tuple[str, str]:

@@ -40,9 +40,12 @@ _POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
 # Where it pays, measured in ONNX Runtime on two cores. The two transforms cost per pixel and channel, the
 # multiplications per pixel and pair of channels: 256 channels take 0.6 of the direct convolution's time, 128 take 0.8,
 # 64 take 1.2. The transformed kernels are four times as large. Beyond 512 x 512 channels the file grows by too much for
-# what is gained (1024 x 512 at 32 x 64 pixels: 57 MB for 43 ms), and with few pixels there is little to gain.
+# what is gained (1024 x 512 at 32 x 64 pixels: 57 MB for 43 ms), and with few pixels there is little to gain (512 x 512
+# at 32 x 64 pixels: 28 MB for 19 ms). With many pixels the tiles, two times 2.25 maps, would be the most memory that a
+# picture takes.
 _FEWEST_CHANNELS = 128
-_FEWEST_PIXELS = 32 * 64
+_FEWEST_PIXELS = 64 * 64
+_MOST_PIXELS = 128 * 128
 _MOST_KERNELS = 512 * 512
 
 
@@ -159,10 +162,10 @@ def is_dense(conv: nn.Module) -> TypeGuard[nn.Conv2d]:
 
 
 def winograd_pays(in_channels: int, out_channels: int, pixels: int) -> bool:
-    """Whether a convolution of this many output pixels is faster so, without too many more weights."""
+    """Whether a convolution of this many output pixels is faster so, without too much more memory."""
     return (
         min(in_channels, out_channels) >= _FEWEST_CHANNELS
-        and pixels >= _FEWEST_PIXELS
+        and _FEWEST_PIXELS <= pixels <= _MOST_PIXELS
         and in_channels * out_channels <= _MOST_KERNELS
     )
 

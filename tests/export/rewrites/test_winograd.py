@@ -121,7 +121,10 @@ def test_a_broken_promise_is_an_error() -> None:
 
 def test_where_it_pays() -> None:
     assert winograd_pays(256, 256, 64 * 128)  # the tower
-    assert winograd_pays(512, 512, 32 * 64)
+    assert winograd_pays(512, 512, 64 * 64)
+    assert winograd_pays(128, 128, 128 * 128)
+    assert not winograd_pays(512, 512, 32 * 64)
+    assert not winograd_pays(256, 128, 128 * 256)
     assert not winograd_pays(64, 64, 256 * 512)
     assert not winograd_pays(1024, 1024, 16 * 32)
     assert not winograd_pays(1024, 512, 32 * 64)
