@@ -105,7 +105,7 @@ def test_the_label_stem_multiplies_nothing(city: dict[str, Saving]) -> None:
 
 
 def test_winograd_is_what_its_algebra_says(city: dict[str, Saving]) -> None:
-    """``2.25 in out P + 81 in P + 36 out P`` where it pays: the tower, and the global branch's one block at that size."""
+    """``2.25 in out P + 81 in P + 36 out P`` where it pays: the tower, and one block of the global branch."""
     tower = [(256, 256, 64 * 128)] * 18
     blocks = [(512, 256, 64 * 128), (256, 256, 64 * 128)]  # conv_0 and conv_1 of up_1
     dense = [*tower, *blocks]
