@@ -113,7 +113,7 @@ def train(
     from commands.overrides import override
     from lggan.preset import load_preset
     from lggan.training.computing import Computing, Execution, MemoryLayout
-    from lggan.training.distributed import FollowerStoppedError
+    from lggan.training.distributed import FollowerStoppedError, LostPeerError
     from lggan.training.options import TrainOptions
     from lggan.training.precision import TrainPrecision
     from lggan.training.train import train as run_training
@@ -154,6 +154,10 @@ def train(
         result = run_training(preset, options, console)
     except FollowerStoppedError as error:
         raise click.exceptions.Exit(error.exit_code) from error
+    except LostPeerError as error:
+        console.error(str(error), exit_code=error.exit_code, error_class=type(error).__name__)
+        console.close()
+        os._exit(error.exit_code)  # in good order, threads that wait for the lost process could abort this one
     if os.environ.get("RANK", "0") != "0":  # one of torchrun's processes: the first one speaks for all
         return
     console.document("lggan-train", result)

@@ -27,6 +27,14 @@ class FollowerStoppedError(BackendError):
     """Every process stops for the same reason, which the leading one tells; this is what the others raise."""
 
 
+class LostPeerError(BackendError):
+    """Another process died or does not answer.
+
+    PyTorch's threads still wait for it: a process that ends in good order may be aborted by one of them on its way out.
+    A command line should leave at once (``os._exit``) with the error's own code.
+    """
+
+
 @dataclass(frozen=True)
 class Process:
     """This process among its peers; ``device`` is where its tensors live."""
@@ -92,7 +100,7 @@ def process_group(device: str, peer_timeout: float = PEER_TIMEOUT) -> Iterator[P
     Raises:
         MissingError: CUDA asked for but absent, or fewer GPUs than processes.
         UsageError: an unknown device.
-        BackendError: another process died, or did not answer in time.
+        LostPeerError: another process died, or did not answer in time.
     """
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"device {device!r} is unknown; choose auto, cpu or cuda")
@@ -130,7 +138,7 @@ def _explained(ranks: int) -> Iterator[None]:
             raise
         reason = re.sub(r"^\[[^]]*\]\s*", "", str(error).strip().splitlines()[0])  # without the line of its source
         reason = reason.split(". ")[0]
-        raise BackendError(
+        raise LostPeerError(
             f"process {rank} of {ranks} stops: another one died or does not answer ({reason}); the state of the last "
             "saving is whole: find what that process said, then start all of them again with --resume"
         ) from error
