@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from commands.calibrating import calibrate
 from commands.data import data
 from commands.evaluating import evaluate
 from commands.looking import doctor, inspect
-from commands.making import build, calibrate, export
+from commands.making import build, export
+from commands.ranges import ranges
 from commands.running import demo, infer, profile, verify
 from commands.training import import_weights, train
 from runtime.command_line import program, run, version_option
@@ -27,7 +29,8 @@ def lggan() -> None:
 
 # in the order of use
 for command in (
-    doctor, demo, data, train, evaluate, import_weights, export, calibrate, build, infer, profile, verify, inspect,
+    doctor, demo, data, train, evaluate, import_weights, export, calibrate, ranges, build, infer, profile, verify,
+    inspect,
 ):  # fmt: skip
     lggan.add_command(command)
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import onnxruntime
 from onnx import ModelProto, TensorProto, helper
 
 from calibration.emulation import emulate_half
 from calibration.graphs import STANDARD_DOMAINS, static_shapes
+from calibration.quality import Quality, picture_quality
+from calibration.sessions import open_session, run_session
 from runtime.contract.batch import INSTANCE, LABEL, SOURCE
 from runtime.contract.card import ModelCard
-from runtime.contract.errors import BackendError
 from runtime.contract.progress import Progress
 
 
@@ -31,14 +31,12 @@ class Accuracy:
     """Typed against FP32 graph, on the same label maps.
 
     Attributes:
-        psnr: dB per map, of the picture's bytes (peak 255) or of its floats (peak 2); ``inf`` where equal.
-        largest_difference: over all maps, in grey levels (bytes) or in units of [-1, 1] (floats).
+        quality: of the pictures, map by map.
         peaks: of every FP16 tensor, in the order of the graph.
         macs: multiply-accumulates of the convolutions for one map, and of those that compute in FP16.
     """
 
-    psnr: tuple[float, ...]
-    largest_difference: float
+    quality: Quality
     peaks: tuple[Peak, ...]
     macs: int
     half_macs: int
@@ -50,9 +48,15 @@ class Accuracy:
 
 
 def measure(
-    reference: ModelProto, typed: ModelProto, card: ModelCard, half_nodes: Sequence[str], maps: int, progress: Progress
+    reference: ModelProto,
+    typed: ModelProto,
+    card: ModelCard,
+    half_nodes: Sequence[str],
+    inputs: Iterable[Mapping[str, np.ndarray]],
+    count: int,
+    progress: Progress,
 ) -> Accuracy:
-    """Run both graphs on ``maps`` drawn label maps of the card's size; the typed one with FP16 rounding emulated.
+    """Run both graphs on ``count`` inputs; the typed one with FP16 rounding emulated.
 
     Raises:
         BackendError: ONNX Runtime cannot load or run one of the graphs.
@@ -60,27 +64,24 @@ def measure(
     emulated = emulate_half(typed)
     convolutions = _probe(emulated, half_nodes)
     half = set(half_nodes)
-    exact, rounded = _session(reference, "the FP32 graph"), _session(emulated, "the FP16 graph")
+    exact, rounded = open_session(reference, "the FP32 graph"), open_session(emulated, "the FP16 graph")
     output = card.outputs[0].name if card.outputs else reference.graph.output[0].name
-    psnr, difference, peaks = [], 0.0, dict.fromkeys(half_nodes, 0.0)
+    pictures, peaks = [], dict.fromkeys(half_nodes, 0.0)
     macs = half_macs = 0
-    with progress.task("compare FP16 with FP32", maps) as task:
-        for index in range(maps):
-            feeds = draw_inputs(card, seed=index)
-            expected = _run(exact, [output], feeds)[0].astype(np.float64)
+    with progress.task("compare FP16 with FP32", count) as task:
+        for feeds in inputs:
+            expected = run_session(exact, [output], feeds)[0]
             names = [output, *(f"{name}/peak" for name in half_nodes), *(c.shape_output for c in convolutions)]
-            values = dict(zip(names, _run(rounded, names, feeds), strict=True))
-            error = values[output].astype(np.float64) - expected
-            difference = max(difference, float(np.abs(error).max()))
-            psnr.append(_psnr(error, 255.0 if values[output].dtype == np.uint8 else 2.0))
+            values = dict(zip(names, run_session(rounded, names, feeds), strict=True))
+            pictures.append(picture_quality(expected, values[output]))
             for name in half_nodes:
                 peak = float(values[f"{name}/peak"])
                 peaks[name] = max(peaks[name], math.inf if math.isnan(peak) else peak)
             per_conv = [(c.output in half, math.prod(values[c.shape_output].tolist()) * c.factor) for c in convolutions]
             macs, half_macs = sum(n for _, n in per_conv), sum(n for flag, n in per_conv if flag)
-            task.advance(1, f"{psnr[-1]:.1f} dB")
+            task.advance(1, f"{pictures[-1].psnr_db:.1f} dB")
     in_order = tuple(Peak(name, value) for name, value in peaks.items())
-    return Accuracy(tuple(psnr), difference, in_order, macs, half_macs)
+    return Accuracy(Quality.of(pictures), in_order, macs, half_macs)
 
 
 def draw_inputs(card: ModelCard, seed: int) -> dict[str, np.ndarray]:
@@ -134,27 +135,3 @@ def _probe(model: ModelProto, half_nodes: Sequence[str]) -> list[_Convolution]:
         model.graph.node.append(helper.make_node("ReduceMax", [f"{name}/abs"], [f"{name}/peak"], keepdims=0))
         model.graph.output.append(helper.make_tensor_value_info(f"{name}/peak", TensorProto.FLOAT, None))
     return convolutions
-
-
-def _session(model: ModelProto, what: str) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave the cores to others while waiting
-    try:
-        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's exceptions share no base class
-        raise BackendError(f"ONNX Runtime cannot load {what}: {str(error).splitlines()[0][:300]}") from error
-
-
-def _run(session: onnxruntime.InferenceSession, names: list[str], feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    try:
-        return list(session.run(names, dict(feeds)))
-    except Exception as error:
-        raise BackendError(f"ONNX Runtime failed at the graph: {str(error).splitlines()[0][:300]}") from error
-
-
-def _psnr(error: np.ndarray, peak: float) -> float:
-    mean_square = float(np.mean(error**2))
-    if math.isnan(mean_square):
-        return -math.inf
-    return math.inf if mean_square == 0 else 10 * math.log10(peak**2 / mean_square)

@@ -7,7 +7,8 @@ FP16 gives 300, not infinity). Accuracy measured that way is that of the rounded
 `emulate_half` therefore writes the rounding out: an FP32 graph in which the result of every FP16 operator passes
 through a pair of explicit casts, FP32 to FP16 and back, which ONNX Runtime keeps because they lose precision. Sums
 inside an operator stay in FP32, as in tensor cores with FP32 accumulation. A backend that fuses operators rounds less
-often; the emulation is the cautious side.
+often; the emulation is the cautious side. ``QuantizeLinear`` and ``DequantizeLinear`` stay where they are, with the
+FP16 values of their scales in FP32: between them the arithmetic is that of integers.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ _MOVES = frozenset(
     ("Reshape", "Squeeze", "Unsqueeze", "Expand", "Identity", "Transpose", "Slice", "Concat", "Gather", "Split", "Pad",
      "Flatten", "DepthToSpace", "SpaceToDepth", "Tile", "Relu", "Neg", "Abs", "Max", "Min", "MaxPool", "Where")
 )  # fmt: skip
+# what these give is never rounded to FP16: a convolution between them multiplies the integers and sums them exactly
+_INT8_EDGES = frozenset(("QuantizeLinear", "DequantizeLinear"))
 
 
 def emulate_half(model: ModelProto) -> ModelProto:
@@ -42,7 +45,7 @@ def emulate_half(model: ModelProto) -> ModelProto:
     for node in result.graph.node:
         half = [name for name in node.output if types.get(name) == TensorProto.FLOAT16]
         called = (node.domain, node.op_type) in functions  # rounds inside
-        moves = node.op_type in _MOVES and node.domain in STANDARD_DOMAINS
+        moves = node.op_type in _MOVES | _INT8_EDGES and node.domain in STANDARD_DOMAINS
         nodes.extend([node] if called or moves or not half else _rounded(node, half))
     for node in nodes:
         _widen_attributes(node)

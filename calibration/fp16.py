@@ -12,8 +12,10 @@ from pathlib import Path
 
 import onnx
 
-from calibration.accuracy import Accuracy, Peak, measure
+from calibration.accuracy import Accuracy, Peak, draw_inputs, measure
 from calibration.half import HALF_MAX, HalfFacts, Island, check_typed, to_half
+from calibration.maps import CalibrationMaps
+from calibration.quality import Quality
 from runtime.contract.card import ModelCard
 from runtime.contract.errors import GateError, InputError, UsageError
 from runtime.contract.files import write_bytes
@@ -26,7 +28,7 @@ class Fp16Options:
     """How to convert.
 
     Attributes:
-        maps: label maps on which FP16 is compared with FP32, 1..64.
+        maps: label maps to draw for the comparison of FP16 with FP32, 1..64, where none are given.
         min_psnr: dB; a worse map fails the conversion.
     """
 
@@ -65,8 +67,7 @@ class Fp16Report:
     islands: tuple[Island, ...]
     flushed: int
     subnormal: int
-    psnr: tuple[float, ...]
-    largest_difference: float
+    quality: Quality
     largest_peak: Peak
     seconds: float
 
@@ -77,12 +78,13 @@ def convert_fp16(
     options: Fp16Options | None = None,
     progress: Progress | None = None,
     force: bool = False,
+    given: CalibrationMaps | None = None,
 ) -> Fp16Report:
     """Write FP16 types into an exported FP32 model; inputs and outputs stay what they are.
 
     FP32 stays in islands: normalisation statistics, softmax (that inside ``SemanticAwareUpsample`` too), conversions
-    from and to integers. The result is compared with the FP32 model on drawn label maps with the rounding of FP16
-    emulated (`calibration.emulation`), and written only if it passes. Equal input gives an equal file.
+    from and to integers. The result is compared with the FP32 model on label maps with the rounding of FP16 emulated
+    (`calibration.emulation`), and written only if it passes. Equal input gives an equal file.
 
     Args:
         source: ``.onnx`` file of `lggan export`, precision fp32.
@@ -90,6 +92,7 @@ def convert_fp16(
         options: see `Fp16Options`.
         progress: where to report.
         force: replace ``output``.
+        given: label maps to compare on; None draws as many as the options say.
 
     Raises:
         UsageError: ``output`` exists (without ``force``), or is ``source``.
@@ -113,7 +116,9 @@ def convert_fp16(
     input_bytes = source.stat().st_size
     typed, facts = to_half(model)
     check_typed(typed)
-    accuracy = measure(model, typed, card, facts.half_nodes, options.maps, progress)
+    feeds = given.feeds() if given is not None else (draw_inputs(card, seed) for seed in range(options.maps))
+    count = len(given) if given is not None else options.maps
+    accuracy = measure(model, typed, card, facts.half_nodes, feeds, count, progress)
     _gate(accuracy, options)
     write_card(typed, _typed_card(card, facts, accuracy))
     data = message_bytes(typed, source)
@@ -127,8 +132,7 @@ def convert_fp16(
         islands=tuple(facts.islands),
         flushed=facts.flushed,
         subnormal=facts.subnormal,
-        psnr=accuracy.psnr,
-        largest_difference=accuracy.largest_difference,
+        quality=accuracy.quality,
         largest_peak=accuracy.largest_peak,
         seconds=time.perf_counter() - start,
     )
@@ -141,7 +145,7 @@ def _gate(accuracy: Accuracy, options: Fp16Options) -> None:
             f"{len(over)} tensors overflow FP16 (largest value 65504), the first is {over[0].tensor!r}; "
             "keep this model in FP32"
         )
-    worst = min(accuracy.psnr)
+    worst = accuracy.quality.worst_psnr_db
     if worst < options.min_psnr:
         raise GateError(
             f"FP16 pictures are {worst:.1f} dB from the FP32 ones, {options.min_psnr:g} dB are asked for; "
@@ -153,9 +157,12 @@ def _typed_card(card: ModelCard, facts: HalfFacts, accuracy: Accuracy) -> ModelC
     reasons = Counter(island.reason.value for island in facts.islands)
     verification = {
         "against": "the FP32 graph, ONNX Runtime CPU, FP16 rounding emulated",
-        "maps": len(accuracy.psnr),
-        "psnr_db": [round(value, 2) if math.isfinite(value) else None for value in accuracy.psnr],  # None: equal
-        "largest_difference": round(accuracy.largest_difference, 6),
+        "maps": len(accuracy.quality.psnr),
+        "psnr_db": [
+            round(value, 2) if math.isfinite(value) else None for value in accuracy.quality.psnr
+        ],  # None: equal
+        "worst_ssim": round(accuracy.quality.worst_ssim, 5),
+        "largest_difference": round(accuracy.quality.largest_difference, 6),
         "largest_peak": round(accuracy.largest_peak.value, 3),
         "half_mac_share": round(_share(accuracy.half_macs, accuracy.macs), 4),
         "islands": dict(sorted(reasons.items())),

@@ -80,6 +80,15 @@ def _constant(node: NodeProto) -> TensorProto | None:
     return None
 
 
+def float_picture(model: ModelProto, output: str) -> str:
+    """The tensor in which a graph that gives bytes has its picture as float32 [N, 3, H, W], else ``output`` itself.
+
+    `export.picture_head` calls it so.
+    """
+    made = {name for node in model.graph.node for name in node.output}
+    return f"{output}_float" if f"{output}_float" in made else output
+
+
 def is_float(data_type: int | None) -> bool:
     """Whether a tensor type is the 32-bit float that typing works on."""
     return data_type == TensorProto.FLOAT

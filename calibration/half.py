@@ -7,6 +7,10 @@ telling, and know no islands but by operator name. What is left to do is short.
 
 Every node either computes in FP16 or belongs to an island (`calibration.islands`) and computes in FP32. A tensor keeps
 the type that its producer gave it; a cast is inserted before the first consumer that wants the other one, once.
+
+In a graph with INT8 in it (`calibration.qdq`), Q/DQ become FP16 like everything else, scales included, so that an INT8
+convolution has FP16 on both sides and no cast near it; opset 18 knows such scales not yet, so the graph becomes opset
+19. Casts around FP32 scales would do: TensorRT-RTX 1.7 builds the same INT8 kernels for both forms (seen in its log).
 """
 
 from __future__ import annotations
@@ -20,11 +24,15 @@ from onnx import FunctionProto, ModelProto, NodeProto, TensorProto, helper, nump
 
 from calibration.graphs import STANDARD_DOMAINS, constants_to_initializers, element_types, is_float, refuse_control_flow
 from calibration.islands import IslandReason, find_islands
+from calibration.scales import float_scaled
 from runtime.contract.errors import InputError
 
 HALF_MAX = 65504.0
 # inputs that stay float32 whatever the first input is (onnx operator schemas)
 _ALWAYS_FLOAT = {"Resize": (2,)}
+_HALF_SCALES = 19  # the first opset whose Q/DQ take FP16
+_SAME_OPERATORS = 18  # the first opset whose operators mean the same in 19: that one added types and options alone
+_HALF_SCALES_IR = 9  # the format that came with it
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,7 @@ class HalfFacts:
 
     Attributes:
         islands: nodes left in FP32; a function call is listed with the reason of its body.
-        half_nodes: outputs' names of the nodes that compute in FP16.
+        half_nodes: outputs' names of the nodes that compute in FP16, without those of ``DequantizeLinear``.
         flushed: weights that were not zero and became zero.
         subnormal: weights that fell into FP16's subnormal range (fewer than eleven bits left).
         half_bytes, float_bytes: size of the initialisers after the conversion, by type.
@@ -60,7 +68,8 @@ def to_half(model: ModelProto) -> tuple[ModelProto, HalfFacts]:
     """Make an FP16-typed copy of an FP32 model with the same inputs and outputs.
 
     Raises:
-        InputError: the model has FP16 tensors already, control flow, or weights that FP16 cannot hold.
+        InputError: the model has FP16 tensors already, control flow, weights that FP16 cannot hold, or INT8 below
+            opset 18.
     """
     result = ModelProto()
     result.CopyFrom(model)
@@ -89,6 +98,7 @@ class _Rewriter:
         self._tensors: list[TensorProto] = []
         self._functions = {(f.domain, f.name): f for f in model.functions}
         self._typed_functions: dict[tuple[str, str], tuple[tuple[bool, ...], tuple[bool, ...]]] = {}
+        self._half_scales = False
 
     def run(self) -> None:
         graph = self._model.graph
@@ -96,6 +106,7 @@ class _Rewriter:
             if is_float(self._types[value.name]):
                 self._made[value.name, TensorProto.FLOAT] = value.name
         islands = find_islands(graph.node, self._types)
+        islands.update(dict.fromkeys(sorted(float_scaled(self._model)), IslandReason.SCALE))
         for index, node in enumerate(graph.node):
             self._rewrite(node, islands.get(index))
         for name in sorted(self._outputs):
@@ -106,6 +117,8 @@ class _Rewriter:
         del graph.node[:], graph.initializer[:], graph.value_info[:]
         graph.node.extend(self._nodes)
         graph.initializer.extend([*others, *self._tensors])
+        if self._half_scales:
+            _raise_opset(self._model)
 
     def _rewrite(self, node: NodeProto, island: IslandReason | None) -> None:
         floats_in = [is_float(self._types.get(name)) for name in node.input]
@@ -129,7 +142,10 @@ class _Rewriter:
                 node.output[position] = self._give(name, kind)
         if kind == TensorProto.FLOAT16:
             _retype_attributes(node)
-            self._facts.half_nodes.extend(name for name, flag in zip(node.output, floats_out, strict=True) if flag)
+            scaled = node.domain in STANDARD_DOMAINS and node.op_type in ("QuantizeLinear", "DequantizeLinear")
+            self._half_scales |= scaled
+            if not scaled:
+                self._facts.half_nodes.extend(name for name, flag in zip(node.output, floats_out, strict=True) if flag)
         self._nodes.append(node)
 
     def _want(self, name: str, kind: int) -> str:
@@ -226,6 +242,20 @@ def _retype_attributes(node: NodeProto) -> None:
             attribute.t.CopyFrom(numpy_helper.from_array(half, attribute.t.name))
     if node.op_type == "ConstantOfShape" and not node.attribute:
         node.attribute.append(helper.make_attribute("value", numpy_helper.from_array(np.zeros(1, np.float16))))
+
+
+def _raise_opset(model: ModelProto) -> None:
+    """Let Q/DQ take FP16 scales; functions follow, because the checker wants one meaning of an operator in a model."""
+    imports = [entry for part in (model, *model.functions) for entry in part.opset_import]
+    for entry in imports:
+        if entry.domain in STANDARD_DOMAINS:
+            if entry.version < _SAME_OPERATORS:
+                raise InputError(
+                    f"the quantised model is of opset {entry.version}, FP16 around INT8 needs {_SAME_OPERATORS}; "
+                    "export it again"
+                )
+            entry.version = max(entry.version, _HALF_SCALES)
+    model.ir_version = max(model.ir_version, _HALF_SCALES_IR)
 
 
 def _unused(name: str, taken: set[str]) -> str:

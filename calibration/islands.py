@@ -8,7 +8,8 @@ Four kinds of arithmetic do not survive eleven bits of mantissa and a largest va
   scaling by 127.5 before the final rounding would move every eighth of a grey level;
 * numbers that were integers wider than a byte, and comparisons, for the same reason.
 
-Everything here reads names and operator types alone; nothing is changed.
+Everything here reads names and operator types alone; nothing is changed. A fifth kind needs a look at numbers: INT8
+scales too small for FP16 (`calibration.scales`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class IslandReason(str, Enum):
     SOFTMAX = "exponentials and their sums"
     INTEGERS = "conversion from or to integers"
     UNTYPED = "the operator knows no FP16"
+    SCALE = "an INT8 scale that FP16 cannot hold"
 
 
 _NORMALISATIONS = frozenset(
@@ -37,9 +39,7 @@ _NORMALISATIONS = frozenset(
 )  # fmt: skip
 _SUMS = frozenset(("ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2", "GlobalAveragePool", "CumSum"))
 _EXPONENTIALS = frozenset(("Softmax", "LogSoftmax", "Exp", "Log", "Softplus", "ReduceLogSumExp", "ReduceLogSum"))
-_UNTYPED = frozenset(
-    ("Range", "NonMaxSuppression", "RandomNormal", "RandomUniform", "QuantizeLinear", "DequantizeLinear")
-)
+_UNTYPED = frozenset(("Range", "NonMaxSuppression", "RandomNormal", "RandomUniform"))
 _COMPARISONS = frozenset(("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "OneHot", "ArgMax", "ArgMin"))
 _ROOTS = frozenset(("Sqrt", "Reciprocal"))
 _SHAPING = frozenset(

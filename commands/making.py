@@ -1,4 +1,4 @@
-"""The verbs that make one model file of another: export, calibrate, build."""
+"""Two verbs that make one model file of another: export and build. `commands.calibrating` has the third."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from runtime.console import Console, size
 
 if TYPE_CHECKING:
     from engines.options import ShapeProfile
-    from runtime.profiler.worker import LabelMap
 
 DATA_HELP = "Label maps (or strips) to prove it on: a folder, file or glob; repeatable.  [default: drawn ones]"
 
@@ -76,15 +75,16 @@ def export(
 
     The proof is made on label maps drawn for it, or on your own with --data: final picture and branches.
     """
+    from commands.given_maps import check_data_options, label_maps
+    from commands.models import card_of
     from export.onnx_export import export_onnx
     from export.options import ExportOptions, OutputKind
     from export.target import Target
     from export.variants import Variant
     from runtime.graph_words import macs_text
 
-    if not data and (limit, fit, instances, source, strips) != (None,) * 5:
-        raise click.UsageError("--limit, --fit, --instances, --source and --strips say how to read --data; add it")
-    maps = _label_maps(checkpoint, data, limit, fit, instances, source, strips) if data else None
+    check_data_options(data, limit, fit, instances, source, strips)
+    maps = label_maps(card_of(checkpoint), data, limit, fit, instances, source, strips) if data else None
     options = ExportOptions(Target(target), OutputKind(output), Variant(variant), maps)
     result = export_onnx(checkpoint, out, options, console, force=force)
     console.document("lggan-export", result)
@@ -101,31 +101,6 @@ def export(
         f"{macs_text(graph.total().macs)} for a picture of {graph.height}x{graph.width} ({graph.label_map}), "
         f"as published {macs_text(graph.published_macs)}; lggan inspect {result.path} tells where"
     )
-
-
-@verb(extra="export", example="lggan calibrate camvid.onnx --precision fp16 -o camvid.fp16.onnx")
-@click.argument("model", type=PATH)
-@out_option("Model to write, .onnx.")
-@click.option("--precision", type=click.Choice(["fp16"]), default="fp16", show_default=True)
-@click.option(
-    "--maps", type=click.IntRange(1, 64), metavar="N", default=3, show_default=True, help="Label maps to compare on."
-)
-@click.option("--min-psnr", type=float, default=30.0, show_default=True, metavar="DB", help="Exit code 1 below it.")
-@force_option
-def calibrate(
-    console: Console, model: Path, out: Path, precision: str, maps: int, min_psnr: float, force: bool
-) -> None:
-    """Write types into an exported FP32 model and measure what they cost in accuracy."""
-    from calibration.fp16 import Fp16Options, convert_fp16
-
-    result = convert_fp16(model, out, Fp16Options(maps=maps, min_psnr=min_psnr), console, force=force)
-    console.document("lggan-calibrate", result)
-    console.line(f"{result.output}  {size(result.output_bytes)} ({size(result.input_bytes)} before)")
-    console.line(
-        f"FP16: {result.half_weight_share:.0%} of the weights, {result.half_mac_share:.0%} of the multiplications; "
-        f"{len(result.islands)} nodes stay FP32"
-    )
-    console.line(f"PSNR to FP32 at least {min(result.psnr):.1f} dB, largest difference {result.largest_difference:g}")
 
 
 @verb(extra="tensorrt-rtx", example="lggan build camvid.fp16.onnx --target sm86,sm89 -o engines/camvid.engine")
@@ -169,28 +144,6 @@ def build(
     for warning in record.warnings:
         console.note(f"TensorRT: {warning}")
     console.note(record.statement)
-
-
-def _label_maps(
-    checkpoint: Path,
-    data: tuple[Path, ...],
-    limit: int | None,
-    fit: str | None,
-    instances: Path | None,
-    source: Path | None,
-    strips: str | None,
-) -> list[LabelMap]:
-    """The label maps to prove an export on, read as `lggan infer` reads them."""
-    from commands.models import card_of
-    from runtime.contract.strips import Direction
-    from runtime.inference import parse_fit
-    from runtime.input_files import InputOptions
-    from runtime.label_maps import load_label_maps
-
-    card = card_of(checkpoint)
-    direction = Direction(strips) if strips else None
-    options = InputOptions(parse_fit(fit, card) if fit else None, instances, source, direction)
-    return load_label_maps(data, card, options, limit=limit)
 
 
 def _shape_profile(shape: str | None, smallest: str | None, largest: str | None) -> ShapeProfile | None:

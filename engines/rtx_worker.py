@@ -98,6 +98,8 @@ def build(job: dict[str, Any], model: bytes, channel: Channel) -> dict[str, Any]
         raise RefusalError("parse", _parser_errors(parser))
     parsed = time.perf_counter()
     config = builder.create_builder_config()
+    if job["log"]:  # with the kernels' names and types, or there is little in it
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     profile = builder.create_optimization_profile()
     for name, shapes in job["profile"].items():
         profile.set_shape(name, *(tuple(shape) for shape in shapes))
@@ -126,13 +128,23 @@ def _facts(trt: Any, network: Any) -> dict[str, Any]:
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     convolutions = [layer for layer in layers if layer.type.name in ("CONVOLUTION", "DECONVOLUTION")]
     plugins = [layer for layer in layers if layer.type.name == "PLUGIN_V3"]
+    dequantized = {layer.get_output(0).name for layer in layers if layer.type.name == "DEQUANTIZE"}
     return {
         "inputs": [_tensor(network.get_input(index)) for index in range(network.num_inputs)],
         "outputs": [_tensor(network.get_output(index)) for index in range(network.num_outputs)],
         "layers": Counter(layer.type.name.lower() for layer in layers),
-        "convolutions": Counter(_type(layer.get_input(0)) for layer in convolutions),
+        "convolutions": Counter(_computing_type(layer, dequantized) for layer in convolutions),
         "plugins": len(plugins),
     }
+
+
+def _computing_type(convolution: Any, dequantized: set[str]) -> str:
+    """INT8 where data and weight come out of a dequantisation: TensorRT takes all three for one kernel."""
+    weight = convolution.get_input(1) if convolution.num_inputs > 1 else None
+    data = convolution.get_input(0)
+    if weight is not None and {data.name, weight.name} <= dequantized:
+        return "int8"
+    return _type(data)
 
 
 def _tensor(tensor: Any) -> dict[str, Any]:

@@ -23,8 +23,8 @@ from tests.runtime.toy_models import CARD, INSTANCE_CARD, float_nodes, instance_
 
 ROOT = Path(__file__).resolve().parents[1]
 VERBS = (
-    "doctor", "demo", "data", "train", "evaluate", "import-weights", "export", "calibrate", "build", "infer", "profile",
-    "verify", "inspect",
+    "doctor", "demo", "data", "train", "evaluate", "import-weights", "export", "calibrate", "ranges", "build", "infer",
+    "profile", "verify", "inspect",
 )  # fmt: skip
 
 

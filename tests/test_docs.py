@@ -63,7 +63,19 @@ def test_the_tour_of_the_readme(
         force = ["--force"] if arguments[0] in done and arguments[0] == "infer" else []
         assert cli.main([swaps.get(a, a) for a in arguments] + more.get(arguments[0], []) + force) == 0, arguments
         done.append(arguments[0])
-    assert done == ["train", "export", "calibrate", "build", "infer", "profile", "data", "train", "export", "infer"]
+    assert done == [
+        "train",
+        "export",
+        "calibrate",
+        "calibrate",
+        "build",
+        "infer",
+        "profile",
+        "data",
+        "train",
+        "export",
+        "infer",
+    ]
     assert (tmp_path / "report" / "index.html").is_file()
     assert list((tmp_path / "pictures").glob("*.png"))
     _run_the_program_of_the_readme(tmp_path, data)

@@ -58,7 +58,7 @@ class ModelCard:
         instances: whether a second input with instance ids is wanted (edge channel).
         inputs, outputs: of the exported graph; empty in a checkpoint.
         precision: ``fp32`` or ``fp16`` ...: the types written into the graph.
-        target: what the graph was exported for, `TENSORRT` or `CPU`; a checkpoint and a graph of an earlier version,
+        target: what the graph was made for, `TENSORRT` or `CPU`; a checkpoint and a graph of an earlier version,
             which ran everywhere, count as the first.
         generator: the generator's configuration, as `lggan.config.GeneratorConfig` or
             `lggan.cross_view_config.CrossViewConfig` wrote it.
@@ -105,16 +105,19 @@ class ModelCard:
         return 2 * self.stride if self.task == CROSS_VIEW else self.stride
 
     def require_tensorrt_graph(self, path: str | Path, purpose: str) -> None:
-        """Refuse a graph that was exported for the CPU.
+        """Refuse a graph that was made for ONNX Runtime on a CPU.
 
         Raises:
-            InputError: its shapes depend on the label map, and what was a convolution there is one no more.
+            InputError: its shapes depend on the label map, and what was a convolution there is one no more; or it is
+                quantised in a way that TensorRT does not know.
         """
         if self.target == CPU:
-            raise InputError(
-                f"{path} was exported for ONNX Runtime on a CPU (--target cpu), which {purpose} cannot use; "
+            way_out = (
                 "export the checkpoint again with --target tensorrt"
+                if self.precision == "fp32"
+                else "calibrate the FP32 model again with --for tensorrt"
             )
+            raise InputError(f"{path} was made for ONNX Runtime on a CPU, which {purpose} cannot use; {way_out}")
 
     def to_json(self) -> str:
         """The card as one line of JSON with sorted keys (equal cards give equal bytes)."""

@@ -37,12 +37,12 @@ def test_the_file_says_what_it_is(model: Path, tmp_path: Path) -> None:
     assert card.provenance[-1].startswith("typed fp16 (islands: 7 conversion")
     figures = card.verification["fp16"]
     assert figures["maps"] == 3
-    assert figures["psnr_db"] == [round(value, 2) for value in report.psnr]
+    assert figures["psnr_db"] == [round(value, 2) for value in report.quality.psnr]
     assert (report.input_bytes, report.output_bytes) == (model.stat().st_size, report.output.stat().st_size)
     assert report.half_mac_share == 1.0
     assert 0.9 < report.half_weight_share < 1.0
-    assert min(report.psnr) > 55
-    assert report.largest_difference == 1.0
+    assert min(report.quality.psnr) > 55
+    assert report.quality.largest_difference == 1.0
     assert 0 < report.largest_peak.value < 100
     assert {island.node for island in report.islands} > {"norm", "sau", "tanh"}
 
@@ -67,8 +67,8 @@ def test_equal_models_give_equal_files(model: Path, tmp_path: Path) -> None:
 def test_float_output_is_measured_on_its_own_scale(tmp_path: Path) -> None:
     source = save(toy_model(float_output=True), tmp_path / "float.onnx")
     report = convert_fp16(source, tmp_path / "half.onnx", Fp16Options(maps=1))
-    assert 0 < report.largest_difference < 0.01
-    assert 55 < report.psnr[0] < 100
+    assert 0 < report.quality.largest_difference < 0.01
+    assert 55 < report.quality.psnr[0] < 100
 
 
 def test_cross_view_models(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_cross_view_models(tmp_path: Path) -> None:
     model = cross_view_toy()
     source = save(model, tmp_path / "views.onnx")
     report = convert_fp16(source, tmp_path / "half.onnx", Fp16Options(maps=2))
-    assert 50 < min(report.psnr) < 100
+    assert 50 < min(report.quality.psnr) < 100
     assert report.half_mac_share == 1
     session = onnxruntime.InferenceSession((tmp_path / "half.onnx").read_bytes(), providers=["CPUExecutionProvider"])
     assert [(i.name, i.type) for i in session.get_inputs()] == [("source", "tensor(uint8)"), ("label", "tensor(uint8)")]
@@ -106,16 +106,16 @@ def test_pictures_that_differ_too_much_fail_the_gate(model: Path, tmp_path: Path
 def test_multiply_accumulates_are_counted() -> None:
     model = toy_model()
     typed, facts = to_half(model)
-    accuracy = measure(model, typed, CARD, facts.half_nodes, 1, SilentProgress())
+    accuracy = measure(model, typed, CARD, facts.half_nodes, [draw_inputs(CARD, 0)], 1, SilentProgress())
     small, full = CARD.height // 2 * CARD.width // 2, CARD.height * CARD.width
     assert accuracy.macs == accuracy.half_macs == small * (8 * 4 * 9 + 4 * 8) + full * 3 * 8 * 9
 
 
 def test_equal_pictures_have_no_finite_psnr() -> None:
     model = toy_model()
-    accuracy = measure(model, model, CARD, ["c1"], 1, SilentProgress())
-    assert accuracy.psnr == (math.inf,)
-    assert accuracy.largest_difference == 0
+    accuracy = measure(model, model, CARD, ["c1"], [draw_inputs(CARD, 0)], 1, SilentProgress())
+    assert accuracy.quality.psnr == (math.inf,)
+    assert accuracy.quality.largest_difference == 0
 
 
 def test_drawn_maps_fit_the_card_and_repeat() -> None:

@@ -10,8 +10,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from calibration.graphs import element_types
 from calibration.half import check_typed, to_half
+from calibration.islands import IslandReason
+from calibration.qdq import Placement, insert_qdq, quantized_tensors
 from runtime.contract.errors import InputError
 from tests.onnx_toys import sau_function, toy_model
+from tests.quantized_toys import EVERY, all_cases, case_inputs, largest_values
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 
@@ -176,3 +179,93 @@ def test_the_function_body_computes_in_fp32_between_fp16_edges() -> None:
             value = float(feature[0, c, y, x]) * wide[tap] / wide.sum()
             expected[0, c, 2 * y + tap // 2, 2 * x + tap % 2] = value
     np.testing.assert_allclose(found, expected, rtol=2**-11, atol=2**-24)
+
+
+# ---- INT8 in the graph
+
+
+def int8_cases(chosen: tuple[str, ...] = EVERY, **scales: float) -> onnx.ModelProto:
+    """`all_cases` for TensorRT; some scales set to other values."""
+    model = all_cases()
+    largest = largest_values(model, quantized_tensors(model, chosen, Placement.TENSORRT), case_inputs())
+    found = insert_qdq(model, chosen, largest, Placement.TENSORRT)
+    for tensor in found.graph.initializer:
+        if tensor.name in scales:
+            tensor.CopyFrom(numpy_helper.from_array(np.full(tensor.dims, scales[tensor.name], np.float32), tensor.name))
+    return found
+
+
+def test_int8_convolutions_have_fp16_on_both_sides_and_no_casts() -> None:
+    typed, facts = to_half(int8_cases())
+    check_typed(typed)
+    types = element_types(typed)
+    makers = {name: node for node in typed.graph.node for name in node.output}
+    for node in typed.graph.node:
+        if node.op_type in ("Conv", "ConvTranspose"):
+            assert {types[name] for name in (*node.input, *node.output)} == {HALF}, node.name
+            data, weight = makers[node.input[0]], makers[node.input[1]]
+            assert data.op_type == weight.op_type == "DequantizeLinear"
+            assert types[data.input[0]] == types[weight.input[0]] == TensorProto.INT8
+            assert types[data.input[1]] == types[weight.input[1]] == HALF
+            assert makers[data.input[0]].op_type == "QuantizeLinear"
+            assert makers[data.input[0]].input[1] == data.input[1]  # both halves of a pair use the same scale
+    # casts at the graph's inputs and results alone
+    casts = [node.name for node in typed.graph.node if node.op_type == "Cast" and node.name[:5] != "mask_"]
+    assert casts == ["x/to_fp16", "heads/to_fp32", "picture/to_fp32", "up/to_fp32"]
+    assert [island.node for island in facts.islands] == ["compare"]
+    assert not any("dequantized" in name for name in facts.half_nodes)
+    assert {"a", "up/fp16", "features"} <= set(facts.half_nodes)
+
+
+def test_fp16_scales_are_those_of_fp32_rounded() -> None:
+    model = int8_cases()
+    old = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    new = {tensor.name: numpy_helper.to_array(tensor) for tensor in to_half(model)[0].graph.initializer}
+    for name, values in old.items():
+        if values.dtype == np.int8:
+            np.testing.assert_array_equal(new[name], values)
+        elif name.endswith(("/scale", "/scales")):
+            np.testing.assert_array_equal(new[f"{name}/fp16"], values.astype(np.float16))
+            assert name not in new
+
+
+def test_fp16_scales_need_a_later_opset_everywhere() -> None:
+    model = insert_qdq(toy_model(), ["conv1", "conv3"], {"layout": 1.0, "up": 3.0}, Placement.TENSORRT)
+    typed, _ = to_half(model)
+    check_typed(typed)
+    imports = {(entry.domain, entry.version) for part in (typed, *typed.functions) for entry in part.opset_import}
+    assert imports == {("", 19), ("lggan", 1)}
+    assert typed.ir_version == 9
+    assert {(entry.domain, entry.version) for entry in to_half(toy_model())[0].opset_import} == {("", 18), ("lggan", 1)}
+    for entry in model.opset_import:
+        entry.version = 21 if not entry.domain else 1
+    assert {entry.version for entry in to_half(model)[0].opset_import} == {21, 1}
+
+
+def test_int8_below_opset_18_is_refused() -> None:
+    model = int8_cases()
+    model.opset_import[0].version = 17
+    with pytest.raises(InputError, match=r"opset 17.*needs 18"):
+        to_half(model)
+
+
+def test_scales_that_fp16_cannot_hold_keep_fp32_around_their_integers() -> None:
+    typed, facts = to_half(int8_cases(**{"ra/scale": 1e-7}))
+    check_typed(typed)
+    assert {island.node for island in facts.islands if island.reason is IslandReason.SCALE} == {
+        "left", "right", "ra/quantize", "ra/dequantize", "w_left/dequantize", "w_right/dequantize",
+    }  # fmt: skip
+    types = element_types(typed)
+    for node in typed.graph.node:
+        if node.op_type in ("Conv", "ConvTranspose"):
+            kind = FLOAT if node.name in ("left", "right") else HALF
+            assert {types[name] for name in (*node.input, *node.output)} == {kind}, node.name
+    everywhere = {tensor.name: 1e-7 for tensor in int8_cases().graph.initializer if tensor.name.endswith("/scale")}
+    typed, _ = to_half(int8_cases(**everywhere))
+    check_typed(typed)
+    assert typed.opset_import[0].version == 18  # nobody needs more
+
+
+def test_half_around_int8_is_refused_the_second_time() -> None:
+    with pytest.raises(InputError, match="typed FP16 already"):
+        to_half(to_half(int8_cases())[0])

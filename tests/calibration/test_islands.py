@@ -109,5 +109,13 @@ def test_sizes_computed_in_float_stay_exact() -> None:
     assert found == dict.fromkeys(("to_float", "times", "floor", "to_index"), IslandReason.INTEGERS)
 
 
+def test_quantising_is_no_island() -> None:
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], ["q"], "quantize"),
+        node("DequantizeLinear", ["q", "s", "z"], ["y"], "dequantize"),
+    ]
+    assert islands_of(model_of(nodes, s=np.array(0.1, np.float32), z=np.array(0, np.int8))) == {}
+
+
 def test_one_hot_from_a_comparison_is_exact_in_fp16() -> None:
     assert "one_hot" not in islands_of(toy_model())

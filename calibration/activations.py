@@ -1,0 +1,129 @@
+"""Tensors of a graph one by one, map by map, without keeping them: for what is computed from their values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime
+from onnx import ModelProto, TensorProto, helper
+
+from calibration.maps import CalibrationMaps
+from calibration.pieces import Piece, cut, piece_model
+from calibration.sessions import open_session, run_session
+from runtime.contract.errors import InputError
+
+BUDGET_BYTES = 1 << 28
+_FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Activation:
+    """What a tensor is on one label map.
+
+    Attributes:
+        map_name: of the label map.
+        tensor: name.
+        values: float32, N = 1.
+    """
+
+    map_name: str
+    tensor: str
+    values: np.ndarray
+
+
+def activations(
+    model: ModelProto,
+    tensors: Collection[str],
+    maps: CalibrationMaps,
+    threads: int | None = None,
+    budget_bytes: int = BUDGET_BYTES,
+) -> Iterator[Activation]:
+    """Run the graph over the label maps and give its tensors, all of a map before the next one.
+
+    The graph runs in pieces whose asked tensors fit the budget together; keep none of them for longer than needed.
+
+    Args:
+        model: FP32 graph.
+        tensors: float32 tensors of the main graph, inputs of the graph included; each is given once a map.
+        maps: the label maps.
+        threads: of ONNX Runtime; its own choice if None.
+        budget_bytes: of memory for the tensors asked for, of one map.
+
+    Raises:
+        InputError: a value that is NaN or infinite, with the tensor and the map; or a name that is no such tensor.
+        BackendError: ONNX Runtime cannot load or run the graph.
+    """
+    inputs = {value.name for value in model.graph.input}
+    given = [name for name in dict.fromkeys(tensors) if name in inputs]
+    wanted = [name for name in dict.fromkeys(tensors) if name not in inputs]
+    _refuse_unknown(model, wanted)
+    runs: list[_Run] | None = None
+    for map_name, feeds in zip(maps.names, maps.feeds(), strict=True):
+        yield from (_checked(Activation(map_name, name, feeds[name])) for name in given)
+        if runs is None:
+            sizes = _sizes(model, wanted, feeds, threads)
+            pieces = cut(model, wanted, sizes, budget_bytes) if wanted else ()
+            runs = [_Run(model, piece, threads) for piece in pieces]
+        live = dict(feeds)
+        for run in runs:
+            values = run(live)
+            for name in tuple(values):
+                yield _checked(Activation(map_name, name, values.pop(name)))
+
+
+class _Run:
+    """A piece of the graph with its session, which is opened at its first run."""
+
+    def __init__(self, model: ModelProto, piece: Piece, threads: int | None) -> None:
+        self._model, self._piece, self._threads = model, piece, threads
+        self._session: onnxruntime.InferenceSession | None = None
+
+    def __call__(self, live: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run on the tensors at hand and keep those at hand that later pieces read; returns the wanted ones."""
+        piece = self._piece
+        if self._session is None:
+            self._session = open_session(piece_model(self._model, piece, live), "a piece of the graph", self._threads)
+        arrays = run_session(self._session, piece.outputs, {name: live[name] for name in piece.inputs})
+        values = dict(zip(piece.outputs, arrays, strict=True))
+        live.update({name: values[name] for name in piece.passed_on})
+        for name in piece.done_with:
+            live.pop(name, None)
+        return {name: values[name] for name in piece.wanted}
+
+
+def _sizes(
+    model: ModelProto, tensors: Collection[str], feeds: Mapping[str, np.ndarray], threads: int | None
+) -> dict[str, int]:
+    """Bytes of each tensor on one label map, from a run that returns shapes alone."""
+    if not tensors:
+        return {}
+    (whole,) = cut(model, tensors, dict.fromkeys(tensors, 0), budget=1)
+    probe = piece_model(model, whole, feeds)
+    shapes = [f"{name}/asked_shape" for name in tensors]
+    del probe.graph.output[:]
+    for name, shape in zip(tensors, shapes, strict=True):
+        probe.graph.node.append(helper.make_node("Shape", [name], [shape]))
+        probe.graph.output.append(helper.make_tensor_value_info(shape, TensorProto.INT64, None))
+    session = open_session(probe, "the FP32 graph", threads)
+    found = run_session(session, shapes, {name: feeds[name] for name in whole.inputs})
+    return {name: math.prod(shape.tolist()) * _FLOAT_BYTES for name, shape in zip(tensors, found, strict=True)}
+
+
+def _refuse_unknown(model: ModelProto, tensors: Collection[str]) -> None:
+    made = {name for node in model.graph.node for name in node.output}
+    for name in tensors:
+        if name not in made:
+            raise InputError(f"the main graph has no tensor {name!r}; `lggan inspect MODEL` lists what it has")
+
+
+def _checked(activation: Activation) -> Activation:
+    if activation.values.dtype != np.float32 or not np.isfinite(activation.values).all():
+        what = "values that are not finite" if activation.values.dtype == np.float32 else f"{activation.values.dtype}"
+        raise InputError(
+            f"the tensor {activation.tensor!r} is {what} on the label map {activation.map_name}, where float32 "
+            "numbers were expected; check the weights that lead to it and train or export the model again"
+        )
+    return activation
