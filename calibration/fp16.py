@@ -10,16 +10,15 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx
-
 from calibration.accuracy import Accuracy, Peak, draw_inputs, measure
+from calibration.fp32_model import load_fp32
 from calibration.half import HALF_MAX, HalfFacts, Island, check_typed, to_half
 from calibration.maps import CalibrationMaps
 from calibration.quality import Quality
 from runtime.contract.card import ModelCard
-from runtime.contract.errors import GateError, InputError, UsageError
+from runtime.contract.errors import GateError, UsageError
 from runtime.contract.files import write_bytes
-from runtime.contract.onnx_safety import load_checked, message_bytes, read_card, write_card
+from runtime.contract.onnx_safety import message_bytes, write_card
 from runtime.contract.progress import Progress, SilentProgress
 
 
@@ -103,16 +102,8 @@ def convert_fp16(
     """
     options, progress = options or Fp16Options(), progress or SilentProgress()
     source, output = Path(source), Path(output)
-    if output.exists() and not force:
-        raise UsageError(f"{output} exists already; pass --force to replace it")
-    if output.exists() and source.exists() and output.samefile(source):
-        raise UsageError(f"{output} is the model that is read; choose another name for the result")
     start = time.perf_counter()
-    model = load_checked(source, onnx)
-    card = read_card(model, source)
-    if card.precision != "fp32":
-        raise InputError(f"{source} is typed {card.precision} already; give the FP32 model that it was made from")
-    card.require_tensorrt_graph(source, "FP16")
+    model, card = load_fp32(source, output, "FP16", force)
     input_bytes = source.stat().st_size
     typed, facts = to_half(model)
     check_typed(typed)

@@ -12,13 +12,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import onnx
 from onnx import ModelProto
 
 from calibration.collect import collect_ranges
 from calibration.convolutions import Convolution, count_macs, find_convolutions
 from calibration.emulation import emulate_half
 from calibration.equalisation import EqualisedSite, equalised
+from calibration.fp32_model import load_fp32
 from calibration.graph_hash import graph_sha256
 from calibration.graphs import float_picture
 from calibration.half import HalfFacts, check_typed, to_half
@@ -34,7 +34,7 @@ from calibration.thresholds import RangeMethod
 from runtime.contract.card import CPU, TENSORRT, ModelCard
 from runtime.contract.errors import GateError, InputError, UsageError
 from runtime.contract.files import write_bytes
-from runtime.contract.onnx_safety import load_checked, message_bytes, read_card, write_card
+from runtime.contract.onnx_safety import message_bytes, write_card
 from runtime.contract.progress import Progress, SilentProgress
 
 
@@ -153,16 +153,8 @@ def convert_int8(
     """
     options, progress = options or Int8Options(), progress or SilentProgress()
     source, output = Path(source), Path(output)
-    if output.exists() and not force:
-        raise UsageError(f"{output} exists already; pass --force to replace it")
-    if output.exists() and source.exists() and output.samefile(source):
-        raise UsageError(f"{output} is the model that is read; choose another name for the result")
     start = time.perf_counter()
-    model = load_checked(source, onnx)
-    card = read_card(model, source)
-    if card.precision != "fp32":
-        raise InputError(f"{source} is typed {card.precision} already; give the FP32 model that it was made from")
-    card.require_tensorrt_graph(source, "INT8")
+    model, card = load_fp32(source, output, "INT8", force)
     convolutions = find_convolutions(model)
     if not any(pays_in_int8(convolution, options.placement) for convolution in convolutions):
         raise InputError(f"{source} has no convolution that INT8 could compute for {options.placement.value}")

@@ -64,12 +64,12 @@ class Origins:
     def _is_mask(self, node: NodeProto) -> bool:
         if node.op_type == "Cast":
             return node.input[0] in self._compared
-        if node.op_type in ("Mul", "Concat"):
+        if node.op_type in ("Mul", "Concat", "Max", "Min"):
             return all(name in self._masks for name in node.input)
         return _selects(node) and node.input[0] in self._masks
 
     def _is_positive(self, node: NodeProto) -> bool:
-        if node.op_type in ("Mul", "Add", "Concat"):
+        if node.op_type in ("Mul", "Add", "Concat", "Max", "Min"):
             return all(self.never_negative(name) for name in node.input)
         averages = node.op_type == "Resize" and _text(node, "mode") == b"linear"
         return node.op_type in _RECTIFYING or ((averages or _selects(node)) and self.never_negative(node.input[0]))

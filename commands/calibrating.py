@@ -105,16 +105,16 @@ def calibrate(
 
     The types stand in the graph: every backend computes in them, and so does ONNX Runtime here.
     """
-    from commands.given_maps import check_data_options, label_maps
+    from commands.given_maps import GivenMaps
     from commands.models import card_of
 
-    check_data_options(data, limit, fit, instances, source, strips)
+    named = GivenMaps(data, limit, fit, instances, source, strips)
     given: CalibrationMaps | None = None
     if data:
         from calibration.maps import CalibrationMaps
 
         card = card_of(model)
-        given = CalibrationMaps(card, label_maps(card, data, limit, fit, instances, source, strips))
+        given = CalibrationMaps(card, named.load(card))
     if precision == "fp16":
         if (min_ssim, ranges, journal, html) != (None,) * 4:
             raise click.UsageError("--min-ssim, --ranges, --journal and --html are for --precision int8 and mixed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import click
@@ -14,33 +15,24 @@ from runtime.label_maps import load_label_maps
 from runtime.profiler.worker import LabelMap
 
 
-def check_data_options(
-    data: tuple[Path, ...],
-    limit: int | None,
-    fit: str | None,
-    instances: Path | None,
-    source: Path | None,
-    strips: str | None,
-) -> None:
-    """Refuse what says how to read label maps where none are given.
+@dataclass(frozen=True)
+class GivenMaps:
+    """``--data``, and the options that say how to read it; each as the command line gave it."""
 
-    Raises:
-        click.UsageError: there is one of them without ``--data``.
-    """
-    if not data and (limit, fit, instances, source, strips) != (None,) * 5:
-        raise click.UsageError("--limit, --fit, --instances, --source and --strips say how to read --data; add it")
+    data: tuple[Path, ...]
+    limit: int | None
+    fit: str | None
+    instances: Path | None
+    source: Path | None
+    strips: str | None
 
+    def __post_init__(self) -> None:
+        if not self.data and any(option is not None for option in astuple(self)[1:]):
+            raise click.UsageError("--limit, --fit, --instances, --source and --strips say how to read --data; add it")
 
-def label_maps(
-    card: ModelCard,
-    data: tuple[Path, ...],
-    limit: int | None,
-    fit: str | None,
-    instances: Path | None,
-    source: Path | None,
-    strips: str | None,
-) -> list[LabelMap]:
-    """Read them as `lggan infer` reads label maps; see `runtime.label_maps.load_label_maps` for what is raised."""
-    direction = Direction(strips) if strips else None
-    options = InputOptions(parse_fit(fit, card) if fit else None, instances, source, direction)
-    return load_label_maps(data, card, options, limit=limit)
+    def load(self, card: ModelCard) -> list[LabelMap]:
+        """Read them as `lggan infer` reads label maps; see `runtime.label_maps.load_label_maps` for what is raised."""
+        direction = Direction(self.strips) if self.strips else None
+        fit = parse_fit(self.fit, card) if self.fit else None
+        options = InputOptions(fit, self.instances, self.source, direction)
+        return load_label_maps(self.data, card, options, limit=self.limit)

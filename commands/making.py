@@ -75,7 +75,7 @@ def export(
 
     The proof is made on label maps drawn for it, or on your own with --data: final picture and branches.
     """
-    from commands.given_maps import check_data_options, label_maps
+    from commands.given_maps import GivenMaps
     from commands.models import card_of
     from export.onnx_export import export_onnx
     from export.options import ExportOptions, OutputKind
@@ -83,8 +83,8 @@ def export(
     from export.variants import Variant
     from runtime.graph_words import macs_text
 
-    check_data_options(data, limit, fit, instances, source, strips)
-    maps = label_maps(card_of(checkpoint), data, limit, fit, instances, source, strips) if data else None
+    given = GivenMaps(data, limit, fit, instances, source, strips)
+    maps = given.load(card_of(checkpoint)) if data else None
     options = ExportOptions(Target(target), OutputKind(output), Variant(variant), maps)
     result = export_onnx(checkpoint, out, options, console, force=force)
     console.document("lggan-export", result)

@@ -74,3 +74,12 @@ def test_deep_and_branching_graphs() -> None:
     assert Origins([node("Relu", ["x"], ["t0"]), *nodes]).never_negative("t2000")
     nodes = [node("Identity", [f"t{i}"], [f"t{i + 1}"]) for i in range(2000)]
     assert Origins(nodes).range_source("t2000") == "t0"
+
+
+@pytest.mark.parametrize("operator", ["Max", "Min", "Mul", "Concat"])
+def test_masks_made_of_masks_are_masks(operator: str) -> None:
+    """The edge channel beside one-hot classes is a maximum of comparisons, and class masks are cut out of both."""
+    both = node(operator, ["mask", "mask"], ["joined"])
+    origins = chain(both, node("Slice", ["joined", "a", "b"], ["part"]), node("Mul", ["x", "part"], ["y"]))
+    assert origins.range_source("y") == "x"
+    assert origins.never_negative("joined")
