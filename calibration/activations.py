@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import onnxruntime
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto
 
 from calibration.maps import CalibrationMaps
-from calibration.pieces import Piece, cut, piece_model
-from calibration.sessions import open_session, run_session
+from calibration.piece_runs import PieceRun, tensor_sizes
+from calibration.pieces import cut
 from runtime.contract.errors import InputError
 
 BUDGET_BYTES = 1 << 28
-_FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -60,56 +57,18 @@ def activations(
     given = [name for name in dict.fromkeys(tensors) if name in inputs]
     wanted = [name for name in dict.fromkeys(tensors) if name not in inputs]
     _refuse_unknown(model, wanted)
-    runs: list[_Run] | None = None
+    runs: list[PieceRun] | None = None
     for map_name, feeds in zip(maps.names, maps.feeds(), strict=True):
         yield from (_checked(Activation(map_name, name, feeds[name])) for name in given)
         if runs is None:
-            sizes = _sizes(model, wanted, feeds, threads)
+            sizes = tensor_sizes(model, wanted, feeds, threads)
             pieces = cut(model, wanted, sizes, budget_bytes) if wanted else ()
-            runs = [_Run(model, piece, threads) for piece in pieces]
+            runs = [PieceRun(model, piece, threads) for piece in pieces]
         live = dict(feeds)
         for run in runs:
             values = run(live)
             for name in tuple(values):
                 yield _checked(Activation(map_name, name, values.pop(name)))
-
-
-class _Run:
-    """A piece of the graph with its session, which is opened at its first run."""
-
-    def __init__(self, model: ModelProto, piece: Piece, threads: int | None) -> None:
-        self._model, self._piece, self._threads = model, piece, threads
-        self._session: onnxruntime.InferenceSession | None = None
-
-    def __call__(self, live: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run on the tensors at hand and keep those at hand that later pieces read; returns the wanted ones."""
-        piece = self._piece
-        if self._session is None:
-            self._session = open_session(piece_model(self._model, piece, live), "a piece of the graph", self._threads)
-        arrays = run_session(self._session, piece.outputs, {name: live[name] for name in piece.inputs})
-        values = dict(zip(piece.outputs, arrays, strict=True))
-        live.update({name: values[name] for name in piece.passed_on})
-        for name in piece.done_with:
-            live.pop(name, None)
-        return {name: values[name] for name in piece.wanted}
-
-
-def _sizes(
-    model: ModelProto, tensors: Collection[str], feeds: Mapping[str, np.ndarray], threads: int | None
-) -> dict[str, int]:
-    """Bytes of each tensor on one label map, from a run that returns shapes alone."""
-    if not tensors:
-        return {}
-    (whole,) = cut(model, tensors, dict.fromkeys(tensors, 0), budget=1)
-    probe = piece_model(model, whole, feeds)
-    shapes = [f"{name}/asked_shape" for name in tensors]
-    del probe.graph.output[:]
-    for name, shape in zip(tensors, shapes, strict=True):
-        probe.graph.node.append(helper.make_node("Shape", [name], [shape]))
-        probe.graph.output.append(helper.make_tensor_value_info(shape, TensorProto.INT64, None))
-    session = open_session(probe, "the FP32 graph", threads)
-    found = run_session(session, shapes, {name: feeds[name] for name in whole.inputs})
-    return {name: math.prod(shape.tolist()) * _FLOAT_BYTES for name, shape in zip(tensors, found, strict=True)}
 
 
 def _refuse_unknown(model: ModelProto, tensors: Collection[str]) -> None:

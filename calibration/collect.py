@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 import onnxruntime
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto
 
 from calibration.histogram import Histogram
 from calibration.maps import CalibrationMaps
-from calibration.pieces import Piece, cut, piece_model
+from calibration.piece_runs import PieceRun, tensor_sizes
+from calibration.pieces import cut
 from calibration.ranges import Ranges, graph_sha256
-from calibration.sessions import SessionKind, open_session, run_session
 from runtime.contract.errors import InputError
 from runtime.contract.progress import Progress
-
-_FLOAT_BYTES = 4
 
 
 def collect_ranges(
@@ -53,7 +50,7 @@ def collect_ranges(
     makers = _makers(model, tensors)
     sizes = _sizes(model, tuple(makers), maps, threads, progress)
     # an output may be there twice for a moment, in ONNX Runtime and as an array
-    runs = [_PieceRun(model, piece, threads) for piece in cut(model, makers, sizes, budget_bytes / 2)]
+    runs = [PieceRun(model, piece, threads) for piece in cut(model, makers, sizes, budget_bytes / 2)]
     found = {name: Histogram.empty() for run in runs for name in run.wanted}
     with progress.task(f"ranges of {len(makers)} tensors", len(maps)) as task:
         for map_name, feeds in zip(maps.names, maps.feeds(), strict=True):
@@ -79,44 +76,6 @@ def collect_ranges(
         tensors=found,
         made_by=f"{_tool()}, ONNX Runtime {onnxruntime.__version__}",
     )
-
-
-class _PieceRun:
-    """A piece of the graph and its session, which is opened when the first feeds show the types of the inputs."""
-
-    def __init__(self, model: ModelProto, piece: Piece, threads: int | None) -> None:
-        self._model, self._piece, self._threads = model, piece, threads
-        self._session: onnxruntime.InferenceSession | None = None
-        self.wanted = piece.wanted
-
-    def __call__(self, live: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run on ``live``, the tensors at hand; put in what later pieces need, take out what none does.
-
-        Returns:
-            The wanted tensors, by name.
-        """
-        piece = self._piece
-        if self._session is None:
-            self._session = self._open(live)
-        arrays = run_session(self._session, piece.outputs, {name: live[name] for name in piece.inputs})
-        values = dict(zip(piece.outputs, arrays, strict=True))
-        live.update({name: values[name] for name in piece.passed_on})
-        for name in piece.done_with:
-            live.pop(name, None)
-        return {name: values[name] for name in piece.wanted}
-
-    def _open(self, live: Mapping[str, np.ndarray]) -> onnxruntime.InferenceSession:
-        session = open_session(
-            piece_model(self._model, self._piece, live), "a piece of the graph", self._threads, SessionKind.LEAN
-        )
-        kinds = {output.name: output.type for output in session.get_outputs()}
-        for name in self.wanted:
-            if kinds[name] != "tensor(float)":
-                raise InputError(
-                    f"the tensor {name!r} is of type {kinds[name]}, not float32; ranges are collected from the FP32 "
-                    "model that `lggan export` writes"
-                )
-        return session
 
 
 def _makers(model: ModelProto, tensors: Sequence[str]) -> dict[str, str]:
@@ -146,29 +105,12 @@ def _makers(model: ModelProto, tensors: Sequence[str]) -> dict[str, str]:
 def _sizes(
     model: ModelProto, tensors: Sequence[str], maps: CalibrationMaps, threads: int | None, progress: Progress
 ) -> dict[str, int]:
-    """Bytes of each tensor on the largest label map, found by a run that returns shapes alone."""
+    """Bytes of each tensor on the largest label map."""
     feeds = max(maps.feeds(), key=lambda feed: sum(array.nbytes for array in feed.values()))
-    (whole,) = cut(model, tensors, dict.fromkeys(tensors, 0), budget=1)
-    probe = piece_model(model, whole, feeds)
-    taken = {name for node in probe.graph.node for name in (*node.input, *node.output)}
-    shapes = {name: _unused(f"{name}/shape", taken) for name in tensors}
-    del probe.graph.output[:]
-    for name, shape in shapes.items():
-        probe.graph.node.append(helper.make_node("Shape", [name], [shape]))
-        probe.graph.output.append(helper.make_tensor_value_info(shape, TensorProto.INT64, None))
     with progress.task("sizes of the tensors", 1) as task:
-        session = open_session(probe, "the graph", threads)
-        del probe
-        found = run_session(session, tuple(shapes.values()), {name: feeds[name] for name in whole.inputs})
+        sizes = tensor_sizes(model, tensors, feeds, threads)
         task.advance(1)
-    return {name: int(np.prod(shape)) * _FLOAT_BYTES for name, shape in zip(tensors, found, strict=True)}
-
-
-def _unused(name: str, taken: set[str]) -> str:
-    while name in taken:
-        name += "_"
-    taken.add(name)
-    return name
+    return sizes
 
 
 def _tool() -> str:
