@@ -28,7 +28,7 @@ from calibration.quality import Quality
 from calibration.ranges import Ranges, read_ranges, write_ranges
 from calibration.reference import ReferencePictures
 from calibration.search import Choice, Goal, choose_int8
-from calibration.sensitivity import LayerError, layer_errors
+from calibration.sensitivity import LayerError, layer_errors, units_of
 from calibration.shares import PrecisionShares, precision_shares
 from calibration.thresholds import RangeMethod
 from runtime.contract.card import CPU, TENSORRT, ModelCard
@@ -214,7 +214,8 @@ class _Work:
         self._convolutions = [one for one in find_convolutions(model) if pays_in_int8(one, options.placement)]
         self._every = [convolution.name for convolution in self._convolutions]
         ranges, self.ranges_reused = self._ranges()
-        self._thresholds = ranges.thresholds(options.method, options.percentile, progress)
+        thresholds = ranges.thresholds(options.method, options.percentile, progress)
+        self._thresholds = _as_wide_as_their_layer(thresholds, self._convolutions)
 
     def _ranges(self) -> tuple[Ranges, bool]:
         wanted = quantized_tensors(self._model, self._every, self._options.placement)
@@ -296,6 +297,20 @@ class _Work:
     def _equalised(self) -> str:
         changed = sum(site.alpha > 0 for site in self.sites)
         return f"channels of {changed} tensors equalised" if self.sites else "nothing equalised"
+
+
+def _as_wide_as_their_layer(thresholds: Mapping[str, float], convolutions: Sequence[Convolution]) -> dict[str, float]:
+    """Give the outputs of convolutions that make one layer, the class heads, the widest of their ranges.
+
+    A class that is rare on the label maps would leave its head a range of a few pixels, or of the bias alone.
+    """
+    by_name = {convolution.name: convolution.output for convolution in convolutions}
+    result = dict(thresholds)
+    for names in units_of(convolutions):
+        outputs = [by_name[name] for name in names if by_name[name] in thresholds]
+        if len(outputs) > 1:
+            result.update(dict.fromkeys(outputs, max(thresholds[output] for output in outputs)))
+    return result
 
 
 def _finite(decibels: float) -> float | None:

@@ -11,11 +11,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 import runtime.contract.files
-from calibration.int8 import Coverage, Int8Options, convert_int8
-from calibration.qdq import Placement
+from calibration.convolutions import find_convolutions
+from calibration.int8 import Coverage, Int8Options, _as_wide_as_their_layer, convert_int8
+from calibration.qdq import Placement, pays_in_int8
 from calibration.ranges import read_ranges
 from calibration.search import Goal
 from calibration.thresholds import RangeMethod
@@ -23,6 +24,7 @@ from runtime.contract.errors import GateError, InputError, MissingError, UsageEr
 from runtime.contract.onnx_safety import load_checked, read_card, write_card
 from tests.calibration.toy_maps import toy_maps
 from tests.onnx_toys import CARD, save, toy_model
+from tests.quantized_toys import EVERY, all_cases
 
 NO_GOAL = Goal(0.0, 0.0)
 ALL = Int8Options(coverage=Coverage.ALL, goal=NO_GOAL)
@@ -60,18 +62,36 @@ def test_every_convolution_becomes_int8(model: Path, tmp_path: Path) -> None:
     assert report.half is not None
 
 
-def test_for_onnx_runtime_fewer_are_worth_it(model: Path, tmp_path: Path) -> None:
-    """The toy's second and third convolution have four and three output channels."""
+def test_for_onnx_runtime_the_rest_stays_fp32(model: Path, tmp_path: Path) -> None:
     report = convert_int8(model, tmp_path / "int8.onnx", toy_maps(), replace(ALL, placement=Placement.ONNX_RUNTIME))
     typed = load_checked(report.output, onnx)
     card = read_card(typed, report.output)
-    assert (report.convolutions, report.int8_convolutions) == (3, 1)
-    assert 0 < report.shares.shares["int8"] < 1
-    assert report.shares.shares["fp32"] == 1 - report.shares.shares["int8"]
+    assert (report.convolutions, report.int8_convolutions) == (3, 3)
     assert (card.precision, card.target) == ("int8", "cpu")
-    assert card.provenance[-1].startswith("typed int8 for onnxruntime: 1 of 3 convolutions in INT8")
+    assert card.provenance[-1].startswith("typed int8 for onnxruntime: 3 of 3 convolutions in INT8")
     assert TensorProto.FLOAT16 not in {tensor.data_type for tensor in typed.graph.initializer}
     assert report.half is None
+
+
+def test_what_has_no_kernel_in_onnx_runtime_is_left_out() -> None:
+    conv, heads = find_convolutions(all_cases()), EVERY
+    transposed = {one.name for one in conv if one.op_type == "ConvTranspose"}
+    assert transposed
+    assert {one.name for one in conv if not pays_in_int8(one, Placement.ONNX_RUNTIME)} == transposed
+    assert all(pays_in_int8(one, Placement.TENSORRT) for one in conv if one.name in heads)
+
+
+def test_heads_of_rare_classes_have_the_range_of_the_others() -> None:
+    """By their names, ``heads/Conv`` and ``heads/Conv_2`` are one layer."""
+    graph = toy_model().graph
+    for node, name in zip(
+        [one for one in graph.node if one.op_type == "Conv"], ("heads/Conv", "heads/Conv_2", "c"), strict=True
+    ):
+        node.name = name
+    model = helper.make_model(graph, functions=toy_model().functions)
+    found = find_convolutions(model)
+    widened = _as_wide_as_their_layer({"c1": 0.25, "logits": 3.0, "c3": 1.0, "up": 0.5}, found)
+    assert widened == {"c1": 3.0, "logits": 3.0, "c3": 1.0, "up": 0.5}
 
 
 @pytest.mark.parametrize("placement", Placement)
