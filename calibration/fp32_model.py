@@ -8,7 +8,8 @@ import onnx
 from onnx import ModelProto
 
 from runtime.contract.card import ModelCard
-from runtime.contract.errors import InputError, UsageError
+from runtime.contract.errors import InputError
+from runtime.contract.files import check_destination
 from runtime.contract.onnx_safety import load_checked, read_card
 
 
@@ -24,12 +25,9 @@ def load_fp32(source: Path, output: Path, purpose: str, force: bool) -> tuple[Mo
     Raises:
         UsageError: ``output`` exists (without ``force``), or is ``source``.
         InputError: not our model, typed already, or made for a CPU.
-        MissingError: no permission to read it.
+        MissingError: no permission to read it, or to write there.
     """
-    if output.exists() and not force:
-        raise UsageError(f"{output} exists already; pass --force to replace it")
-    if output.exists() and source.exists() and output.samefile(source):
-        raise UsageError(f"{output} is the model that is read; choose another name for the result")
+    check_destination(output, source, force=force)
     model: ModelProto = load_checked(source, onnx)
     card = read_card(model, source)
     if card.precision != "fp32":

@@ -33,7 +33,7 @@ from calibration.shares import PrecisionShares, precision_shares
 from calibration.thresholds import RangeMethod
 from runtime.contract.card import CPU, TENSORRT, ModelCard
 from runtime.contract.errors import GateError, InputError, UsageError
-from runtime.contract.files import write_bytes
+from runtime.contract.files import check_destination, write_bytes
 from runtime.contract.onnx_safety import message_bytes, write_card
 from runtime.contract.progress import Progress, SilentProgress
 
@@ -155,6 +155,9 @@ def convert_int8(
     source, output = Path(source), Path(output)
     start = time.perf_counter()
     model, card = load_fp32(source, output, "INT8", force)
+    for path in (options.ranges, options.journal):
+        if path is not None:
+            check_destination(path, source, force=True)  # both may be there already
     convolutions = find_convolutions(model)
     if not any(pays_in_int8(convolution, options.placement) for convolution in convolutions):
         raise InputError(f"{source} has no convolution that INT8 could compute for {options.placement.value}")

@@ -130,11 +130,11 @@ def calibrate(
         raise click.UsageError("--maps is for --precision fp16; --limit says how many of --data are taken")
     options = _int8_options(precision, placement, method, percentile, equalise, min_psnr, min_ssim, ranges, journal)
     if html is not None:
+        from runtime.contract.files import check_destination
         from runtime.profiler.page import check_page_tools
 
         check_page_tools()  # before the work, not after it
-        if html.exists() and not force:
-            raise click.UsageError(f"{html} exists already; pass --force to replace it")
+        check_destination(html, model, force=force)
     _int8(console, model, out, given, options, html, force)
 
 

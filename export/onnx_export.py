@@ -13,7 +13,7 @@ from export.external_data import serialized
 from export.graph_account import graph_report, write_report
 from export.layouts import CheckInput, built_in, from_maps, single_class
 from export.names import BATCH, HEIGHT, IMAGE, INSTANCE, LABEL, SOURCE, WIDTH
-from export.onnx_file import check_destination, check_graph, write_onnx
+from export.onnx_file import check_graph, write_onnx
 from export.opset import OPSET
 from export.options import ExportOptions, OutputKind
 from export.picture_head import append_picture_head
@@ -26,7 +26,7 @@ from export.verification import check_gate, compare, rounding_of_torch, to_card
 from lggan.checkpoint import load_generator
 from runtime.contract.card import ModelCard, TensorInfo
 from runtime.contract.errors import BackendError, UsageError
-from runtime.contract.files import sha256_of
+from runtime.contract.files import check_destination, sha256_of
 from runtime.contract.graph_report import GraphReport
 from runtime.contract.onnx_safety import write_card
 from runtime.contract.progress import Progress, SilentProgress

@@ -83,33 +83,6 @@ def write_onnx(path: str | Path, model: onnx.ModelProto, *, force: bool = False,
         raise explain_os_error(error, path) from error
 
 
-def check_destination(path: str | Path, source: str | Path, *, force: bool = False) -> None:
-    """Raise what writing would raise, before minutes of work; leaves nothing behind, not even a folder.
-
-    Args:
-        path: where a model is to be written.
-        source: what it is made from; must not be replaced, whatever ``force`` says.
-        force: whether an existing file may be replaced.
-
-    Raises:
-        UsageError: ``path`` exists and ``force`` is False, or it is ``source``.
-        MissingError: it is a folder or below a file, or its folder cannot be written to.
-    """
-    path, source = Path(path), Path(source)
-    if path.exists() and source.exists() and path.samefile(source):
-        raise UsageError(f"{path} would be replaced by what is made from it; choose another name")
-    if path.is_dir():
-        raise MissingError(f"{path} is a folder; name a file inside it")
-    if path.exists() and not force:
-        raise UsageError(f"{path} exists already; pass --force to replace it")
-    folder = next(parent for parent in (path.parent, *path.parent.absolute().parents) if parent.exists())
-    try:
-        with tempfile.TemporaryFile(prefix=f".{path.stem}-", dir=folder):
-            pass
-    except OSError as error:
-        raise explain_os_error(error, path) from error
-
-
 def check_graph(model: onnx.ModelProto) -> None:
     """The standard's own checker, with shape inference; for models of any size.
 

@@ -49,6 +49,33 @@ def atomic_path(destination: str | Path, *, force: bool = False) -> Iterator[Pat
                 temporary.unlink(missing_ok=True)
 
 
+def check_destination(path: str | Path, source: str | Path, *, force: bool = False) -> None:
+    """Raise what writing would raise, before minutes of work; leaves nothing behind, not even a folder.
+
+    Args:
+        path: where a file is to be written.
+        source: what it is made from; must not be replaced, whatever ``force`` says.
+        force: whether an existing file may be replaced.
+
+    Raises:
+        UsageError: ``path`` exists and ``force`` is False, or it is ``source``.
+        MissingError: it is a folder or below a file, or its folder cannot be written to.
+    """
+    path, source = Path(path), Path(source)
+    if path.exists() and source.exists() and path.samefile(source):
+        raise UsageError(f"{path} would be replaced by what is made from it; choose another name")
+    if path.is_dir():
+        raise MissingError(f"{path} is a folder; name a file inside it")
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists already; pass --force to replace it")
+    folder = next(parent for parent in (path.parent, *path.parent.absolute().parents) if parent.exists())
+    try:
+        with tempfile.TemporaryFile(prefix=f".{path.stem}-", dir=folder):
+            pass
+    except OSError as error:
+        raise explain_os_error(error, path) from error
+
+
 def write_bytes(destination: str | Path, data: bytes, *, force: bool = False) -> None:
     """Write ``data`` atomically (see `atomic_path`)."""
     with atomic_path(destination, force=force) as temporary:

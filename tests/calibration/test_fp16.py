@@ -133,7 +133,7 @@ def test_existing_files_and_the_source_are_kept(model: Path, tmp_path: Path) -> 
     (tmp_path / "half.onnx").write_bytes(b"mine")
     with pytest.raises(UsageError, match="--force"):
         convert_fp16(model, tmp_path / "half.onnx")
-    with pytest.raises(UsageError, match="is the model that is read"):
+    with pytest.raises(UsageError, match="would be replaced by what is made from it"):
         convert_fp16(model, model, force=True)
     convert_fp16(model, tmp_path / "half.onnx", force=True)
     assert len((tmp_path / "half.onnx").read_bytes()) > 1000

@@ -180,7 +180,7 @@ def test_typed_and_foreign_files_are_refused(model: Path, tmp_path: Path) -> Non
         convert_int8(save(for_cpu, tmp_path / "cpu.onnx"), tmp_path / "two.onnx", toy_maps(), ALL)
     with pytest.raises(UsageError, match="exists already; pass --force"):
         convert_int8(model, report.output, toy_maps(), ALL)
-    with pytest.raises(UsageError, match="is the model that is read"):
+    with pytest.raises(UsageError, match="would be replaced by what is made from it"):
         convert_int8(model, model, toy_maps(), ALL, force=True)
 
 
@@ -221,3 +221,14 @@ def test_mixed_measures_no_layer_where_all_of_them_may_stay(model: Path, tmp_pat
     report = convert_int8(model, tmp_path / "mixed.onnx", toy_maps(), Int8Options(goal=Goal(30.0, 0.9)))
     assert report.int8_convolutions == 3
     assert (report.errors, report.choice) == ((), None)
+
+
+@pytest.mark.parametrize("place", ["output", "ranges", "journal"])
+def test_a_place_that_takes_no_files_stops_it_before_the_work(
+    model: Path, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("calibration.int8.find_convolutions", lambda model: pytest.fail("the work began"))
+    where = {"output": tmp_path / "int8.onnx", "ranges": None, "journal": None} | {place: model / "below_a_file"}
+    options = replace(ALL, ranges=where["ranges"], journal=where["journal"])
+    with pytest.raises(MissingError, match="is not a folder"):
+        convert_int8(model, where["output"], toy_maps(), options)

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import errno
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +11,7 @@ from onnx import TensorProto, helper
 
 from export.external_data import is_large, serialized, skeleton
 from export.onnx_export import ExportResult
-from export.onnx_file import check_destination, check_graph, check_written, onnx_bytes, read_onnx, write_onnx
+from export.onnx_file import check_graph, check_written, onnx_bytes, read_onnx, write_onnx
 from export.variants import Variant, to_variant
 from runtime.contract.card import CARD_KEY
 from runtime.contract.errors import BackendError, InputError, MissingError, UsageError
@@ -243,34 +240,3 @@ def test_destination_is_a_folder(exported: ExportResult, tmp_path: Path) -> None
         write_onnx(tmp_path, model)
     with pytest.raises(MissingError, match="folder"):
         write_onnx(tmp_path, model, limit=LIMIT)
-
-
-def test_destinations_are_looked_at_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = tmp_path / "source.safetensors"
-    source.write_bytes(b"weights")
-    link = tmp_path / "link.onnx"
-    link.symlink_to(source)
-    for path in (source, link, tmp_path / "." / "source.safetensors"):
-        with pytest.raises(UsageError, match="made from it"):
-            check_destination(path, source, force=True)
-    link.unlink()
-    taken = tmp_path / "taken.onnx"
-    taken.write_bytes(b"mine")
-    with pytest.raises(UsageError, match="--force"):
-        check_destination(taken, source)
-    check_destination(taken, source, force=True)
-    with pytest.raises(MissingError, match="is a folder"):
-        check_destination(tmp_path, source)
-    with pytest.raises(MissingError, match="not a folder"):
-        check_destination(taken / "model.onnx", source)
-    check_destination(tmp_path / "new" / "folders" / "model.onnx", source)
-    monkeypatch.chdir(tmp_path)
-    check_destination("model.onnx", source)
-    assert left_in(tmp_path) == ["source.safetensors", "taken.onnx"]
-
-    def refused(*_: object, **__: object) -> None:
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-
-    monkeypatch.setattr(tempfile, "TemporaryFile", refused)
-    with pytest.raises(MissingError, match="no permission"):
-        check_destination(tmp_path / "model.onnx", source)
