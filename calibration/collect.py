@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import onnxruntime
 from onnx import ModelProto
 
+from calibration.graph_hash import graph_sha256
 from calibration.histogram import Histogram
 from calibration.maps import CalibrationMaps
 from calibration.piece_runs import PieceRun, tensor_sizes
 from calibration.pieces import cut
-from calibration.ranges import Ranges, graph_sha256
+from calibration.ranges import Ranges
 from runtime.contract.errors import InputError
 from runtime.contract.progress import Progress
 

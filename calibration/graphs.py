@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import onnx
@@ -78,6 +78,17 @@ def _constant(node: NodeProto) -> TensorProto | None:
             values = attribute.i if attribute.name == "value_int" else list(attribute.ints)
             return numpy_helper.from_array(np.array(values, np.int64))
     return None
+
+
+def leading_to(nodes: Sequence[NodeProto], tensors: Iterable[str]) -> set[int]:
+    """Positions of the nodes, in topological order, without which ``tensors`` cannot be computed."""
+    wanted = set(tensors)
+    found = set()
+    for position in range(len(nodes) - 1, -1, -1):
+        if not wanted.isdisjoint(nodes[position].output):
+            found.add(position)
+            wanted.update(name for name in nodes[position].input if name)
+    return found
 
 
 def float_picture(model: ModelProto, output: str) -> str:

@@ -30,7 +30,7 @@ from calibration.reference import ReferencePictures
 from calibration.search import Choice, Goal, choose_int8
 from calibration.sensitivity import LayerError, layer_errors, units_of
 from calibration.shares import PrecisionShares, precision_shares
-from calibration.thresholds import RangeMethod
+from calibration.thresholds import RangeMethod, check_percentile
 from runtime.contract.card import CPU, TENSORRT, ModelCard
 from runtime.contract.errors import GateError, InputError, UsageError
 from runtime.contract.files import check_destination, write_bytes
@@ -76,8 +76,7 @@ class Int8Options:
     sensitivity_maps: int = 2
 
     def __post_init__(self) -> None:
-        if not 50 <= self.percentile <= 100:
-            raise UsageError(f"percentile is {self.percentile:g}; give one between 50 and 100")
+        check_percentile(self.percentile)
         if self.sensitivity_maps < 1:
             raise UsageError(f"sensitivity_maps is {self.sensitivity_maps}; at least one label map is needed")
 

@@ -49,18 +49,6 @@ class OwnConstants:
         weight = self._own(node, 1)
         weight *= along_inputs(convolution, factors, weight)
 
-    def add_to_bias(self, node: NodeProto, values: np.ndarray) -> None:
-        """Add float32 [out] to the bias of a convolution, an initialiser; it gets one if it has none."""
-        if len(node.input) > 2 and node.input[2]:
-            bias = self._own(node, 2)
-            bias += values
-            return
-        name = self._fresh(f"{node.name or node.output[0]}/bias")
-        self._uses[name] = 1
-        self._changed[name] = values.astype(np.float32)
-        del node.input[2:]
-        node.input.append(name)
-
     def write(self) -> None:
         """Put the changed constants into the graph."""
         for name, values in self._changed.items():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import ModelProto, NodeProto, ValueInfoProto, helper
 
-from calibration.graphs import STANDARD_DOMAINS, refuse_control_flow
+from calibration.graphs import STANDARD_DOMAINS, leading_to, refuse_control_flow
 
 _MOST_DIMENSIONS = 8
 
@@ -53,7 +53,9 @@ def cut(model: ModelProto, wanted: Collection[str], sizes: Mapping[str, int], bu
     weights = {tensor.name for tensor in model.graph.initializer}
     weights |= {tensor.values.name for tensor in model.graph.sparse_initializer}
     constants = {name: node for node in model.graph.node if _is_constant(node) for name in node.output}
-    groups = _groups([node for node in _leading_to(model, wanted) if not _is_constant(node)], wanted, sizes, budget)
+    leading = leading_to(model.graph.node, wanted)
+    nodes = [node for i, node in enumerate(model.graph.node) if i in leading and not _is_constant(node)]
+    groups = _groups(nodes, wanted, sizes, budget)
     reads = [{name for node in group for name in node.input if name} for group in groups]
     last_reader = {name: index for index, names in enumerate(reads) for name in names}
     pieces = []
@@ -109,16 +111,6 @@ def _open_shape(array: np.ndarray) -> list[int | None]:
 
 def _is_constant(node: NodeProto) -> bool:
     return node.op_type == "Constant" and node.domain in STANDARD_DOMAINS
-
-
-def _leading_to(model: ModelProto, wanted: Collection[str]) -> list[NodeProto]:
-    """The nodes without which the wanted tensors cannot be computed, in their order."""
-    needed, found = set(wanted), []
-    for node in reversed(model.graph.node):
-        if needed.intersection(node.output):
-            needed.update(node.input)
-            found.append(node)
-    return found[::-1]
 
 
 def _groups(

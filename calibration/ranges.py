@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from calibration.graph_hash import graph_sha256
 from calibration.histogram import Histogram
-from calibration.thresholds import LEVELS, RangeMethod, threshold
+from calibration.thresholds import RangeMethod, threshold
+from calibration.weights import INT8_MAX
 from runtime.contract.errors import InputError
 from runtime.contract.files import explain_read_error, write_text
 from runtime.contract.progress import Progress, SilentProgress
-
-__all__ = [
-    "Ranges", "RangeDifference", "differences", "graph_sha256", "merged", "read_ranges", "write_ranges",
-    "MAX_RANGES_BYTES", "SCHEMA",
-]  # fmt: skip
 
 SCHEMA = 1
 MAX_RANGES_BYTES = 1 << 26
@@ -72,7 +66,7 @@ class Ranges:
         found = {}
         with (progress or SilentProgress()).task(f"ranges by {method.value}", len(self.tensors)) as task:
             for name, histogram in self.tensors.items():
-                if histogram.largest / LEVELS < _LEAST_SCALE:
+                if histogram.largest / INT8_MAX < _LEAST_SCALE:
                     reached = f"reaches only {histogram.largest:g}" if histogram.largest else "is zero everywhere"
                     raise InputError(
                         f"the tensor {name!r} {reached} on all {self.maps} label maps, so its scale would be zero; "
@@ -109,50 +103,6 @@ class Ranges:
             raise InputError(f"{path} lacks {len(absent)} tensors that are wanted, the first is {absent[0]!r}; {again}")
 
 
-@dataclass(frozen=True)
-class RangeDifference:
-    """One tensor in two sets of ranges, ``a`` and ``b``; a ratio is b : a, ``inf`` or 0 where one of them is zero.
-
-    Attributes:
-        tensor: its name.
-        largest: the largest |x| in a and in b.
-        p999: what 99.9 % of the values do not exceed, in a and in b.
-    """
-
-    tensor: str
-    largest: tuple[float, float]
-    p999: tuple[float, float]
-
-    @property
-    def largest_ratio(self) -> float:
-        return _ratio(*self.largest)
-
-    @property
-    def p999_ratio(self) -> float:
-        return _ratio(*self.p999)
-
-    @property
-    def distance(self) -> float:
-        """How far apart: the larger ratio of the two, turned to be 1 or more."""
-        return max(max(ratio, 1 / ratio if ratio else math.inf) for ratio in (self.largest_ratio, self.p999_ratio))
-
-
-def differences(a: Ranges, b: Ranges) -> tuple[RangeDifference, ...]:
-    """The tensors that both have, those furthest apart first. The graphs may differ, as before and after training.
-
-    Raises:
-        InputError: they have no tensor in common.
-    """
-    common = [name for name in a.tensors if name in b.tensors]
-    if not common:
-        raise InputError("the two have no tensor in common; they belong to models of different structure")
-    found = []
-    for name in common:
-        x, y = a.tensors[name], b.tensors[name]
-        found.append(RangeDifference(name, (x.largest, y.largest), (x.quantile(0.999), y.quantile(0.999))))
-    return tuple(sorted(found, key=lambda one: (-one.distance, one.tensor)))
-
-
 def merged(a: Ranges, b: Ranges) -> Ranges:
     """The ranges over the label maps of both, exactly as if they had been collected together.
 
@@ -162,7 +112,7 @@ def merged(a: Ranges, b: Ranges) -> Ranges:
     if a.graph_sha256 != b.graph_sha256:
         raise InputError(
             f"the ranges belong to different graphs ({a.graph_sha256[:12]}… and {b.graph_sha256[:12]}…); collect both "
-            "from the same model"
+            "from the same model, with --no-equalise: equalisation fits a graph to its label maps"
         )
     twice = set(a.data_sets) & set(b.data_sets)
     if twice:
@@ -229,12 +179,6 @@ def read_ranges(path: str | Path) -> Ranges:
         return _from_raw(raw)
     except (TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged: {error}; {again}") from error
-
-
-def _ratio(a: float, b: float) -> float:
-    if a == b:
-        return 1.0
-    return b / a if a else math.inf
 
 
 def _hash_of_sets(sets: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
-from calibration.graphs import refuse_control_flow
+from calibration.graphs import leading_to, refuse_control_flow
 
 _LEAST_WEIGHT = 256  # elements; fewer may be constants that shapes and operators depend on
 
@@ -99,7 +99,7 @@ def cut_behind(model: ModelProto, changed: Collection[str], output: str, weights
         if not reached.isdisjoint(node.input) or not reached.isdisjoint(node.output):
             behind.add(position)
             reached.update(name for name in node.output if name)
-    needed = behind & _leading_to(model.graph.node, [output])
+    needed = behind & leading_to(model.graph.node, [output])
     return _cut(model.graph, needed, weights)
 
 
@@ -161,7 +161,7 @@ def prefix_model(
         tensors: of its main graph, none of them an input; each once.
         types, shapes: element type, and sides as far as they are known (None: open), of them.
     """
-    kept = _leading_to(model.graph.node, tensors)
+    kept = leading_to(model.graph.node, tensors)
     nodes = [node for position, node in enumerate(model.graph.node) if position in kept]
     read = {name for node in nodes for name in node.input}
     inputs = [value for value in model.graph.input if value.name in read]
@@ -202,18 +202,6 @@ def _empty_like(model: ModelProto) -> ModelProto:
     empty.opset_import.extend(model.opset_import)
     empty.graph.name = model.graph.name
     return empty
-
-
-def _leading_to(nodes: Sequence[NodeProto], tensors: Iterable[str]) -> set[int]:
-    """Positions of the nodes that ``tensors`` depend on."""
-    wanted = set(tensors)
-    found = set()
-    for position in range(len(nodes) - 1, -1, -1):
-        node = nodes[position]
-        if not wanted.isdisjoint(node.output):
-            found.add(position)
-            wanted.update(name for name in node.input if name)
-    return found
 
 
 def _cut(graph: GraphProto, nodes: set[int], weights: Collection[str]) -> Cut:

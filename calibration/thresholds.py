@@ -11,10 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.histogram import Histogram
+from calibration.weights import INT8_MAX
 from runtime.contract.errors import MissingError, UsageError
-
-LEVELS = 127
-"""Symmetric INT8 has this many levels on either side of zero; -128 is not used."""
 
 # ONNX Runtime compares a distribution with what is left of it in 128 levels over both signs (its default). It judges
 # a range rightly only where its bins are a multiple of the levels, so the whole range must be one; and its time grows
@@ -58,8 +56,7 @@ def threshold(histogram: Histogram, method: RangeMethod, percentile: float = 99.
     """
     if histogram.largest == 0:
         raise ValueError("there is nothing but zeros")
-    if not 0 < percentile <= 100:
-        raise UsageError(f"the percentile is {percentile:g}; give one above 0 and up to 100, such as 99.99")
+    check_percentile(percentile)
     if method is RangeMethod.MIN_MAX:
         return histogram.largest
     if method is RangeMethod.PERCENTILE:
@@ -69,6 +66,16 @@ def threshold(histogram: Histogram, method: RangeMethod, percentile: float = 99.
     else:
         found = _least_square_error(histogram)
     return min(found, histogram.largest) if found > 0 else histogram.largest
+
+
+def check_percentile(percentile: float) -> None:
+    """Refuse what is no percentage above 0.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not 0 < percentile <= 100:
+        raise UsageError(f"the percentile is {percentile:g}; give one above 0 and up to 100, such as 99.99")
 
 
 def _percentile(histogram: Histogram, percentile: float) -> float:
@@ -99,7 +106,7 @@ def _ask_onnxruntime(method: str, counts: NDArray[np.int64], edges: NDArray[Any]
         from onnxruntime.quantization.calibrate import HistogramCollector
     except ImportError as error:
         raise MissingError(
-            f"ONNX Runtime's calibration does not load ({error}); pip install 'lggan-edge[export]', or choose the "
+            f"ONNX Runtime's calibration does not load ({error}); pip install '.[export]' in the clone, or choose the "
             "method minmax or mse"
         ) from error
     collector: Any = HistogramCollector(
@@ -133,8 +140,8 @@ def _least_square_error(histogram: Histogram) -> float:
         np.concatenate([[0.0], np.cumsum(counts * moment)])
         for moment in (np.ones(last), start + 1 / 2, start * (start + 1) + 1 / 3)
     )
-    step = ends / LEVELS
-    level = np.arange(LEVELS)
+    step = ends / INT8_MAX
+    level = np.arange(INT8_MAX)
     between = np.minimum(np.outer(step, level + 0.5), last)  # [ends, 127]: where rounding goes over to the next level
     whole = between.astype(np.intp)
     inside = np.append(counts, 0.0)[whole]
@@ -143,8 +150,8 @@ def _least_square_error(histogram: Histogram) -> float:
     # Σ (x - level * step)², summed by parts over the levels 0..127, the last of which takes all that lies above
     error = (
         seconds[-1]
-        - 2 * step * (LEVELS * firsts[-1] - firsts_below.sum(axis=1))
-        + step**2 * (LEVELS**2 * ones[-1] - ones_below @ (2.0 * level + 1))
+        - 2 * step * (INT8_MAX * firsts[-1] - firsts_below.sum(axis=1))
+        + step**2 * (INT8_MAX**2 * ones[-1] - ones_below @ (2.0 * level + 1))
         + clipped * (largest - ends) ** 2
     )
     least = ends.size - 1 - int(np.argmin(error[::-1]))  # of equal ones the widest

@@ -9,6 +9,7 @@ import numpy as np
 from runtime.contract.errors import InputError
 
 INT8_MAX = 127
+"""Levels of symmetric INT8 on either side of zero; -128 is not used."""
 # A channel this much weaker than the strongest of its convolution counts as dead: in FP32, its weights are below the
 # last bit of the others. With a scale of its own it would need one that no FP16 and hardly an FP32 number can hold.
 _DEAD = np.float32(2.0**-20)

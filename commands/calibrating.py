@@ -9,12 +9,11 @@ import click
 
 from runtime.command_line import (
     PATH,
-    fit_option,
     force_option,
-    instances_option,
+    given_maps_options,
+    method_option,
     out_option,
-    source_option,
-    strips_option,
+    percentile_option,
     verb,
 )
 from runtime.console import Column, Console, size
@@ -37,26 +36,13 @@ _SHOWN_LAYERS = 12  # of the layers that were left out; --json has all
     show_default=True,
     help="int8: every convolution. mixed: those that keep the limits, found by measuring each.",
 )
-@click.option("--data", type=PATH, multiple=True, metavar="LABELS", help=_DATA)
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Take so many of them.  [default: all]")
-@fit_option
-@instances_option
-@source_option
-@strips_option
+@given_maps_options(_DATA)
 @click.option(
     "--min-psnr", type=float, metavar="DB", help="Exit code 1 below it.  [default: fp16 30, int8 20, mixed 35]"
 )
 @click.option("--min-ssim", type=float, metavar="X", help="Exit code 1 below it.  [default: mixed 0.97]")
-@click.option(
-    "--method",
-    type=click.Choice(["minmax", "percentile", "entropy", "mse"]),
-    default="minmax",
-    show_default=True,
-    help="How the range of INT8 follows from the values that a tensor took.",
-)
-@click.option(
-    "--percentile", type=float, default=99.99, show_default=True, metavar="P", help="For --method percentile."
-)
+@method_option
+@percentile_option
 @click.option(
     "--equalise/--no-equalise",
     default=True,

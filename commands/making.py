@@ -9,12 +9,9 @@ import click
 
 from runtime.command_line import (
     PATH,
-    fit_option,
     force_option,
-    instances_option,
+    given_maps_options,
     out_option,
-    source_option,
-    strips_option,
     verb,
 )
 from runtime.console import Console, size
@@ -49,12 +46,7 @@ DATA_HELP = "Label maps (or strips) to prove it on: a folder, file or glob; repe
     show_default=True,
     help="Upsampling as node with body, as node alone (TensorRT 10.3 to 10.6 with the plugin), or as plain operators.",
 )
-@click.option("--data", type=PATH, multiple=True, metavar="LABELS", help=DATA_HELP)
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Take so many of them.  [default: all]")
-@fit_option
-@instances_option
-@source_option
-@strips_option
+@given_maps_options(DATA_HELP)
 @force_option
 def export(
     console: Console,

@@ -4,47 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from runtime.command_line import PATH, Function, force_option, out_option, program, verb
+from runtime.command_line import (
+    PATH,
+    Function,
+    force_option,
+    method_option,
+    out_option,
+    percentile_option,
+    program,
+    verb,
+)
 from runtime.console import Column, Console, plain
 
 if TYPE_CHECKING:
     from calibration.histogram import Histogram
-    from calibration.ranges import RangeDifference, Ranges
-    from calibration.thresholds import RangeMethod
+    from calibration.range_differences import RangeDifference
+    from calibration.range_summary import TensorSummary
+    from calibration.ranges import Ranges
 
 _ROWS = 20  # tensors on the screen
 _HASH = 12  # digits of a hash that are shown
-
-
-@dataclass(frozen=True)
-class _TensorRow:
-    """What one tensor's histogram says of it.
-
-    Attributes:
-        tensor: its name.
-        values: how many were counted.
-        largest: the largest |x|.
-        p999: what 99.9 % of |x| do not exceed.
-        zero_share: 0..1.
-        outlier_bits: log2(largest / p999): the bits of a level that the last thousandth of the values costs all others.
-        threshold: where the INT8 range ends; None where `lggan calibrate` would refuse the tensor.
-        kept: threshold / largest.
-    """
-
-    tensor: str
-    values: int
-    largest: float
-    p999: float
-    zero_share: float
-    outlier_bits: float
-    threshold: float | None
-    kept: float | None
 
 
 @program
@@ -65,16 +49,8 @@ def _limit_option(function: Function) -> Function:
     "lggan ranges show camvid.ranges.json --method mse --sort largest --limit 50",
 )
 @click.argument("file", type=PATH)
-@click.option(
-    "--method",
-    type=click.Choice(["minmax", "percentile", "entropy", "mse"]),
-    default="minmax",
-    show_default=True,
-    help="How the threshold follows from the values.",
-)
-@click.option(
-    "--percentile", type=float, default=99.99, show_default=True, metavar="P", help="For --method percentile."
-)
+@method_option
+@percentile_option
 @click.option(
     "--sort",
     type=click.Choice(["outliers", "largest", "name"]),
@@ -85,6 +61,7 @@ def _limit_option(function: Function) -> Function:
 @_limit_option
 def show(console: Console, file: Path, method: str, percentile: float, sort: str, limit: int) -> None:
     """Show how large each tensor's values were, where its INT8 range would end, and what outliers cost it."""
+    from calibration.range_summary import summarise
     from calibration.ranges import read_ranges
     from calibration.thresholds import RangeMethod
     from runtime.contract.progress import SilentProgress
@@ -97,7 +74,7 @@ def show(console: Console, file: Path, method: str, percentile: float, sort: str
     slow = chosen is RangeMethod.ENTROPY  # 0.2 s a tensor
     with (console if slow else SilentProgress()).task(f"thresholds by {method}", len(shown)) as task:
         for name in shown:
-            rows.append(_row(found, name, chosen, percentile))
+            rows.append(summarise(found, name, chosen, percentile))
             task.advance(1, name)
     console.document(
         "lggan-ranges-show",
@@ -151,7 +128,8 @@ def diff(console: Console, first: Path, second: Path, max_ratio: float | None, l
 
     The graphs may differ, as before and after training; tensors are compared by name.
     """
-    from calibration.ranges import differences, read_ranges
+    from calibration.range_differences import differences
+    from calibration.ranges import read_ranges
     from runtime.contract.errors import GateError
 
     if max_ratio is not None and math.isnan(max_ratio):
@@ -228,40 +206,14 @@ ranges.params += [option for option in show.params if option.name in ("json", "q
 
 def _sorted(tensors: Mapping[str, Histogram], sort: str) -> list[str]:
     """Their names; among equals, by name."""
+    from calibration.range_summary import outlier_bits
+
     keys: dict[str, Callable[[str], float]] = {
-        "outliers": lambda name: -_outlier_bits(tensors[name]),
+        "outliers": lambda name: -outlier_bits(tensors[name]),
         "largest": lambda name: -tensors[name].largest,
         "name": lambda name: 0.0,
     }
     return sorted(sorted(tensors), key=keys[sort])
-
-
-def _row(found: Ranges, name: str, method: RangeMethod, percentile: float) -> _TensorRow:
-    from runtime.contract.errors import InputError
-
-    histogram = found.tensors[name]
-    try:
-        threshold = replace(found, tensors={name: histogram}).thresholds(method, percentile)[name]
-    except InputError:  # zero everywhere, or too small: here that is a finding like others
-        threshold = None
-    return _TensorRow(
-        tensor=name,
-        values=histogram.total,
-        largest=histogram.largest,
-        p999=histogram.quantile(0.999),
-        zero_share=histogram.zeros / max(histogram.total, 1),
-        outlier_bits=_outlier_bits(histogram),
-        threshold=threshold,
-        kept=None if threshold is None else threshold / histogram.largest,
-    )
-
-
-def _outlier_bits(histogram: Histogram) -> float:
-    """Infinite where the values other than zero are less than a thousandth; 0 where there are none."""
-    if histogram.largest == 0:
-        return 0.0
-    p999 = histogram.quantile(0.999)
-    return math.log2(histogram.largest / p999) if p999 else math.inf
 
 
 def _either_way(ratio: float) -> float:
@@ -279,7 +231,7 @@ def _origin(found: Ranges) -> dict[str, object]:
     }
 
 
-def _show_tensors(console: Console, rows: Sequence[_TensorRow], method: str) -> None:
+def _show_tensors(console: Console, rows: Sequence[TensorSummary], method: str) -> None:
     columns = _columns("largest |x|", "p99.9", "zeros", method, "kept", "bits to outliers")
     cells = [
         [

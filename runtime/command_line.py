@@ -91,9 +91,10 @@ def verb(*, example: str, extra: str = "") -> Callable[[Callable[..., None]], cl
 
         @functools.wraps(function)
         def run_verb(**options: Any) -> None:
-            console = click.get_current_context().find_object(Console) or Console()
+            context = click.get_current_context()
+            console = context.find_object(Console) or Console()
             try:
-                with _for_results_only(console), _explain_missing_package(name, extra):
+                with _for_results_only(console), _explain_missing_package(context.command_path, extra):
                     function(console, **options)
             except BrokenPipeError as error:  # before click makes a plain 1 of it
                 raise click.exceptions.Exit(_leave_quietly()) from error
@@ -209,6 +210,39 @@ def fit_option(function: Function) -> Function:
     return click.option("--fit", metavar="SIZE", help=help_text)(function)
 
 
+def given_maps_options(data_help: str) -> Callable[[Function], Function]:
+    """``--data`` and what says how to read it, for verbs that take label maps beside a model; see
+    `commands.given_maps`.
+    """
+
+    def decorate(function: Function) -> Function:
+        for option in (strips_option, source_option, instances_option, fit_option):
+            function = option(function)
+        limit_help = "Take so many of them.  [default: all]"
+        function = click.option("--limit", type=click.IntRange(min=1), metavar="N", help=limit_help)(function)
+        return click.option("--data", type=PATH, multiple=True, metavar="LABELS", help=data_help)(function)
+
+    return decorate
+
+
+def method_option(function: Function) -> Function:
+    """``--method``: from the values that a tensor took to its INT8 range."""
+    return click.option(
+        "--method",
+        type=click.Choice(["minmax", "percentile", "entropy", "mse"]),
+        default="minmax",
+        show_default=True,
+        help="How the range of INT8 follows from the values that a tensor took.",
+    )(function)
+
+
+def percentile_option(function: Function) -> Function:
+    """``--percentile``."""
+    return click.option(
+        "--percentile", type=float, default=99.99, show_default=True, metavar="P", help="For --method percentile."
+    )(function)
+
+
 # Existence is checked by the room that reads the file: there it is bad input (exit code 3) with a fix, not bad usage.
 PATH = click.Path(path_type=Path)
 
@@ -270,7 +304,7 @@ def _explain_missing_package(name: str, extra: str) -> Iterator[None]:
             raise
         cure = f"pip install '.[{extra}]'" if extra else "pip install ."
         raise MissingError(
-            f"`lggan {name}` needs the package {package}, which is not installed; run `{cure}` in the project's clone"
+            f"`{name}` needs the package {package}, which is not installed; run `{cure}` in the project's clone"
         ) from error
 
 

@@ -187,7 +187,7 @@ def test_typed_and_foreign_files_are_refused(model: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"percentile": 10.0}, "percentile is 10; give one between 50 and 100"),
+        ({"percentile": 0.0}, "the percentile is 0; give one above 0 and up to 100"),
         ({"percentile": math.nan}, "percentile is nan"),
         ({"sensitivity_maps": 0}, "sensitivity_maps is 0"),
     ],

@@ -15,7 +15,8 @@ import pytest
 
 from calibration import ranges as module
 from calibration.histogram import Histogram
-from calibration.ranges import Ranges, differences, merged, read_ranges, write_ranges
+from calibration.range_differences import differences
+from calibration.ranges import Ranges, merged, read_ranges, write_ranges
 from calibration.thresholds import RangeMethod, threshold
 from runtime.contract.errors import InputError, UsageError
 
