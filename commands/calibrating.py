@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from calibration.maps import CalibrationMaps
 
 _DATA = "Label maps (or strips): a folder, file or glob; repeatable. INT8 needs them; FP16 draws some without."
+_ENOUGH_MAPS = 20
 _SHOWN_LAYERS = 12  # of the layers that were left out; --json has all
 
 
@@ -199,6 +200,11 @@ def _int8(
 ) -> None:
     from calibration.int8 import convert_int8
 
+    if len(given) < _ENOUGH_MAPS:
+        console.note(
+            f"{len(given)} label maps say little about rare classes and outliers: {_ENOUGH_MAPS} or more are better "
+            "(`lggan ranges diff` tells how far two sets are apart)"
+        )
     result = convert_int8(model, out, given, options, console, force=force)
     console.document("lggan-calibrate", result)
     _show_int8(console, result)
