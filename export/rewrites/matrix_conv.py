@@ -9,8 +9,9 @@ with p a pixel and patches the nine shifted copies of the zero-padded map beside
 map, which is nothing where a map has fewer pixels than channels: six such convolutions of 1024 by 1024 channels are
 half of the weights of a full-width network.
 
-Saved: 136 of 1009 MiB at the peak, which is while loading, for ADE20K's full-width network. Cost: the product takes up
-to 1.2 times the convolution's time at 16x16 pixels, and 1.5 times at 16x32, where it is therefore not used.
+Saved: 136 of 1009 MiB at the peak, which is while loading, for ADE20K's full-width network. Cost: at 16x16 pixels the
+product takes 24 ms in that network, the convolution 22 alone, and the copies come on top. At 16x32 it is 1.6 times
+slower, and therefore not used.
 """
 
 from __future__ import annotations
